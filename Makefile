@@ -1,0 +1,70 @@
+# rate_nb: `make tmaze` runs the main job, `make test` runs all tests. Each sets up what it needs, once.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help tmaze test nbdev-test lab notebooks readme docs
+
+PYTHON ?= python3.11
+VENV   ?= .venv
+OUT    ?= out/tmaze
+BIN    := $(VENV)/bin
+TMAZE  ?= {preset: laptop, seeds: [0], models: [rate, dt, bc_lstm]}
+
+help:
+	@echo "make tmaze      the T-Maze study, one seed, three models: figures and executed notebook in $(OUT)"
+	@echo "make test       all tests"
+	@echo "make lab        open the course in JupyterLab"
+	@echo "make notebooks  modules from notebooks, notebooks cleaned, README.md and Colab cells renewed"
+	@echo "make docs       the course as a book of web pages"
+
+# ---- setting up: an empty environment, then one stamp file for each set of packages ----
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "rate_nb needs Python 3.11 or newer, and '$(PYTHON)' is none: install python3.11, or name yours: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "'$(PYTHON)' cannot make environments: install its venv module (Debian, Ubuntu: apt install python3.11-venv)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed-%: constraints.txt setup.py settings.ini | $(BIN)/python
+	@echo "Setting up $(VENV) ($*): once, a few minutes"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip setuptools wheel
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.$(if $(filter base,$*),,[$*])'
+	@touch $(VENV)/installed-base $@
+
+# ---- the main job ----
+
+tmaze: $(VENV)/installed-base
+	@mkdir -p $(OUT)
+	$(BIN)/papermill nbs/repro_tmaze.ipynb $(OUT)/repro_tmaze.ipynb --cwd nbs --kernel python3 --log-output --no-progress-bar \
+	  --parameters_yaml '$(TMAZE)' --parameters_yaml '{output_folder: "$(abspath $(OUT))"}'
+	@echo
+	@echo "Executed notebook: $(OUT)/repro_tmaze.ipynb"
+	@echo "Figures:"
+	@find $(OUT) -name '*.png' | sort | sed 's/^/  /'
+
+# ---- tests ----
+
+test: export OMP_NUM_THREADS := 1
+test: export MPLBACKEND := agg
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest tests --durations=8 -ra $(TESTS)
+
+nbdev-test: $(VENV)/installed-dev
+	$(BIN)/nbdev_test
+
+# ---- reading and writing the course ----
+
+lab: $(VENV)/installed-lab
+	$(BIN)/jupyter lab --notebook-dir=nbs
+
+notebooks: $(VENV)/installed-dev
+	$(BIN)/nbdev_export
+	$(BIN)/python docs/generate.py
+	$(BIN)/nbdev_clean
+
+readme: $(VENV)/installed-dev
+	$(BIN)/python docs/generate.py
+
+docs: $(VENV)/installed-docs
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python docs/book.py

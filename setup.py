@@ -1,0 +1,32 @@
+"Installs rate_nb. Everything that can change stands in settings.ini."
+from configparser import ConfigParser
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).resolve().parent
+parser = ConfigParser(delimiters=["="])
+parser.read(here / "settings.ini", encoding="utf-8")
+settings = parser["DEFAULT"]
+
+extras = {key.removeprefix("extra_").replace("_", "-"): settings[key].split() for key in settings if key.startswith("extra_")}
+extras["all"] = sorted({requirement for group in extras.values() for requirement in group})
+
+setup(
+    name=settings["lib_name"],
+    version=settings["version"],
+    description=settings["description"],
+    long_description=(here / "README.md").read_text(encoding="utf-8") if (here / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    author=settings["author"],
+    author_email=settings["author_email"],
+    url=settings["git_url"],
+    license=settings["license"].upper(),
+    keywords=settings["keywords"],
+    packages=find_packages(include=["rate_nb", "rate_nb.*"]),
+    package_data={"rate_nb": ["data/**/*"]},
+    python_requires=f">={settings['min_python']}",
+    install_requires=settings["requirements"].split(),
+    extras_require=extras,
+    zip_safe=False,
+)
