@@ -8,7 +8,7 @@ PYTHON ?= python3.11
 VENV   ?= .venv
 OUT    ?= out/tmaze
 BIN    := $(VENV)/bin
-TMAZE  ?= {preset: laptop, seeds: [0], models: [rate, dt, bc_lstm]}
+TMAZE  ?= {preset: laptop, studies: [figure 5], seeds: [0], models: [RATE, DT, BC-LSTM]}
 
 help:
 	@echo "make tmaze      the T-Maze study, one seed, three models: figures and executed notebook in $(OUT)"
@@ -28,16 +28,18 @@ $(BIN)/python:
 
 $(VENV)/installed-%: constraints.txt setup.py settings.ini | $(BIN)/python
 	@echo "Setting up $(VENV) ($*): once, a few minutes"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip setuptools wheel
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.$(if $(filter base,$*),,[$*])'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt pip setuptools wheel
+	$(BIN)/python -m pip install -qq -c constraints.txt --no-build-isolation -e '.$(if $(filter base,$*),,[$*])'
 	@touch $(VENV)/installed-base $@
 
 # ---- the main job ----
 
+# without ipywidgets tqdm draws its bars as text, which a terminal can show; it need not warn about that
+tmaze: export PYTHONWARNINGS := ignore:IProgress not found
 tmaze: $(VENV)/installed-base
 	@mkdir -p $(OUT)
 	$(BIN)/papermill nbs/repro_tmaze.ipynb $(OUT)/repro_tmaze.ipynb --cwd nbs --kernel python3 --log-output --no-progress-bar \
-	  --parameters_yaml '$(TMAZE)' --parameters_yaml '{output_folder: "$(abspath $(OUT))"}'
+	  --parameters_yaml '$(TMAZE)' --parameters_yaml "{output_folder: '$$(realpath '$(OUT)')'}"
 	@echo
 	@echo "Executed notebook: $(OUT)/repro_tmaze.ipynb"
 	@echo "Figures:"
@@ -67,4 +69,4 @@ readme: $(VENV)/installed-dev
 	$(BIN)/python docs/generate.py
 
 docs: $(VENV)/installed-docs
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python docs/book.py
+	$(BIN)/python docs/book.py

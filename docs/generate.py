@@ -43,7 +43,7 @@ def write_colab_cell(path: Path, source: str) -> None:
 def execute(path: Path) -> None:
     "Runs a notebook in its folder, and keeps nothing but sources, tags and outputs."
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": path.parent}}).execute()
+    NotebookClient(notebook, kernel_name="python3", coalesce_streams=True, resources={"metadata": {"path": path.parent}}).execute()
     notebook.metadata = {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}}
     for cell in notebook.cells:
         cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
@@ -56,7 +56,9 @@ def execute(path: Path) -> None:
 def readme(root: Path) -> str:
     "The index notebook as Markdown, with links that start at the repository's root."
     config = Config({"TagRemovePreprocessor": {"enabled": True, "remove_input_tags": {"remove-input"}}})
-    text, _ = MarkdownExporter(config=config).from_filename(root/"nbs"/"index.ipynb")
+    notebook = nbformat.read(root/"nbs"/"index.ipynb", as_version=4)
+    notebook.metadata.language_info = {"name": "python"}
+    text, _ = MarkdownExporter(config=config).from_notebook_node(notebook)
 
     def from_root(link):
         target = link.group(2)

@@ -179,13 +179,24 @@ class RelativeAttention(nn.Module):
                 plan: AttentionPlan, # who sees whom
                 cached: Tensor | None = None, # (batch, cached tokens, d_model) of earlier segments
                ) -> Tensor: # (batch, tokens, d_model)
-        seen = x if cached is None else torch.cat([cached, x], 1)
-        q = self.query(x).unflatten(-1, (self.num_heads, self.d_head)).transpose(1, 2) * self.d_head**-0.5
-        k, value = self.key_value(seen).unflatten(-1, (2, self.num_heads, self.d_head)).permute(2, 0, 3, 1, 4)
+        q, k, value = self._project(x, cached)
         attended = relative_attention(q, k, value, self.distances(table), *biases, plan, self.dropout if self.training else 0.)
         return self.output(attended.transpose(1, 2).flatten(2))
 
-# %% ../nbs/03_attention.ipynb #c042
+    def _project(self, x, cached):
+        seen = x if cached is None else torch.cat([cached, x], 1)
+        q = self.query(x).unflatten(-1, (self.num_heads, self.d_head)).transpose(1, 2) * self.d_head**-0.5
+        return q, *self.key_value(seen).unflatten(-1, (2, self.num_heads, self.d_head)).permute(2, 0, 3, 1, 4)
+
+    @torch.no_grad()
+    def weights(self, x: Tensor, table: Tensor, biases: tuple, plan: AttentionPlan, cached: Tensor | None = None, # as `forward` takes them
+               ) -> Tensor: # (batch, heads, tokens, cached tokens + tokens), rows sum to 1
+        "Who looks at whom: the attention weights, for pictures."
+        q, k, _ = self._project(x, cached)
+        position = slanted((q + biases[1]) @ self.distances(table).transpose(1, 2), k.shape[2])
+        return ((q + biases[0]) @ k.transpose(-1, -2) + position + plan.mask).softmax(-1)
+
+# %% ../nbs/03_attention.ipynb #c044
 class IncrementalAttention:
     "A `RelativeAttention` in evaluation mode for a few new rows at a time; its weights are multiplied together once."
     def __init__(self, attention: RelativeAttention,

@@ -1,0 +1,27 @@
+"What the tests share: where the repository is, and copies of it to try things on."
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "agg")
+os.environ["TQDM_DISABLE"] = "1"
+
+
+def notebook_id(path: Path) -> str: return path.relative_to(ROOT/"nbs").with_suffix("").as_posix()
+
+
+def all_notebooks() -> list[Path]:
+    "Every notebook that a reader sees, the index included."
+    return [path for path in sorted((ROOT/"nbs").rglob("*.ipynb")) if not any(part[0] in "._" for part in path.relative_to(ROOT).parts)]
+
+
+@pytest.fixture
+def copy(tmp_path) -> Path:
+    "A copy of all that the frame's commands work on, modules left out, package data kept."
+    for name in ("settings.ini", "setup.py"): shutil.copy(ROOT/name, tmp_path)
+    for name in ("nbs", "docs"): shutil.copytree(ROOT/name, tmp_path/name, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__", "_*"))
+    return tmp_path

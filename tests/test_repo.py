@@ -1,0 +1,152 @@
+"What is committed fits together: modules, notebooks, README and Colab cells; nothing is stale, dirty, broken or too large."
+import importlib.util
+import json
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import ROOT, all_notebooks, notebook_id
+
+SIMULATORS = ("vizdoom", "minigrid", "mujoco", "dm_control", "ale_py", "memory_maze", "popgym")
+MACHINE_PATH = re.compile(r"(?<![\w.])/(home|root|Users|tmp|work|var|usr|opt|mnt)/|[A-Z]:\\\\")
+each_notebook = pytest.mark.parametrize("path", all_notebooks(), ids=notebook_id)
+each_component = pytest.mark.parametrize("path", [path for path in all_notebooks() if path.stem != "index" and not path.stem.startswith("repro_")],
+                                         ids=notebook_id)
+each_repro = pytest.mark.parametrize("path", sorted((ROOT/"nbs").glob("repro_*.ipynb")), ids=notebook_id)
+
+
+def command(name: str, folder: Path) -> None:
+    "Runs a command of this environment in a folder."
+    done = subprocess.run([str(Path(sys.executable).with_name(name))], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def generator():
+    "docs/generate.py as a module."
+    spec = importlib.util.spec_from_file_location("generate", ROOT/"docs"/"generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def outputs(path: Path) -> list: return [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])]
+
+
+def tracked() -> list[Path]:
+    "The files that git tracks; without git, there is nothing to say."
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode: pytest.skip("not a git repository")
+    return [path for name in listed.stdout.split("\0") if name and (path := ROOT/name).is_file()]
+
+
+# ---- what is made from something else is up to date ----
+
+def test_modules_are_exported_from_notebooks(copy):
+    command("nbdev_export", copy)
+    def modules(root): return {path.relative_to(root): path.read_bytes() for path in (root/"rate_nb").rglob("*.py")}
+    made, kept = modules(copy), modules(ROOT)
+    stale = sorted(str(path) for path in made.keys() | kept.keys() if made.get(path) != kept.get(path))
+    assert not stale, f"{', '.join(stale)} differ from the notebooks: run `make notebooks`"
+
+
+def test_notebooks_are_clean(copy):
+    command("nbdev_clean", copy)
+    dirty = [notebook_id(path) for path in all_notebooks() if path.read_bytes() != (copy/path.relative_to(ROOT)).read_bytes()]
+    assert not dirty, f"{', '.join(dirty)}: run `make notebooks`"
+
+
+def test_readme_is_made_from_index():
+    assert (ROOT/"README.md").read_text(encoding="utf-8") == generator().readme(ROOT), "README.md is stale: run `make readme`"
+
+
+def test_readme_maps_every_notebook():
+    settings, text = generator().read_settings(ROOT), (ROOT/"README.md").read_text(encoding="utf-8")
+    for path in generator().notebooks(ROOT):
+        name = path.relative_to(ROOT).as_posix()
+        title = nbformat.read(path, as_version=4).cells[0].source.split("\n")[0].lstrip("# ")
+        assert f"[{title}]({name})" in text, f"{name} is not on the map: run `make readme`"
+        assert f"/github/{settings['user']}/{settings['repo']}/blob/{settings['branch']}/{name})" in text, f"no Colab link to {name}: run `make readme`"
+
+
+def test_links_of_readme_lead_somewhere():
+    targets = re.findall(r"\]\(([^)\s]+)\)", (ROOT/"README.md").read_text(encoding="utf-8"))
+    broken = [target for target in targets if not re.match(r"\w+:|#", target) and not (ROOT/target).exists()]
+    assert not broken, f"README.md links to {', '.join(broken)}"
+
+
+def test_nothing_is_left_to_do():
+    assert "TODO" not in (ROOT/"README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", generator().notebooks(ROOT), ids=notebook_id)
+def test_colab_cell_is_made_from_settings(path, copy):
+    settings = generator().read_settings(ROOT)
+    target = copy/path.relative_to(ROOT)
+    generator().write_colab_cell(target, generator().COLAB_CELL.format(name=settings["lib_name"], git_url=settings["git_url"], branch=settings["branch"]))
+    assert target.read_bytes() == path.read_bytes(), f"{notebook_id(path)}: run `make notebooks`"
+
+
+# ---- notebooks a stranger can read ----
+
+@each_notebook
+def test_outputs_are_presentable(path):
+    for output in outputs(path):
+        assert output.output_type != "error", output.get("evalue")
+        assert output.get("name") != "stderr", output.get("text", "")[:300]
+        texts = json.dumps([output.get("text", ""), {kind: data for kind, data in output.get("data", {}).items() if kind.startswith("text/")}])
+        assert "Warning:" not in texts, texts[:300]
+        assert not MACHINE_PATH.search(texts), MACHINE_PATH.search(texts)
+
+
+@each_notebook
+def test_title_and_description(path):
+    first = nbformat.read(path, as_version=4).cells[0]
+    assert re.fullmatch(r"# [^\n]+\n\n> [^\n]+", first.source), "the first cell is to be '# Title', an empty line, '> what it is about'"
+
+
+@each_component
+def test_small_cells_and_enough_prose(path):
+    cells = nbformat.read(path, as_version=4).cells
+    lengths = [len(cell.source.splitlines()) for cell in cells if cell.cell_type == "code"]
+    assert max(lengths) <= 60 and statistics.median(lengths) < 10
+    assert sum(len(cell.source.split()) for cell in cells if cell.cell_type == "markdown") >= 250
+
+
+@each_repro
+def test_repro_notebook_is_complete(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert [cell.cell_type for cell in cells if "parameters" in cell.metadata.get("tags", [])] == ["code"]
+    assert [output for output in outputs(path) if "image/png" in output.get("data", {})], "no figure is committed with it"
+
+
+# ---- the package ----
+
+def test_importing_loads_no_simulator():
+    code = f"""
+import importlib, pkgutil, sys
+import rate_nb
+assert "torch" not in sys.modules, "import rate_nb alone is to load nothing"
+for module in pkgutil.walk_packages(rate_nb.__path__, "rate_nb."): importlib.import_module(module.name)
+print(*[name for name in {SIMULATORS} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-W", "error::SyntaxWarning", "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert not done.stdout.strip(), f"loaded on import: {done.stdout}"
+
+
+def test_constraints_pin_every_requirement():
+    settings = generator().read_settings(ROOT)
+    def plain(requirement): return re.match(r"[\w.-]+", requirement).group().lower().replace("_", "-")
+    pins = {plain(line) for line in (ROOT/"constraints.txt").read_text().splitlines() if "==" in line and line[0] != "#"}
+    wanted = {plain(word) for key, value in settings.items() if key == "requirements" or key.startswith("extra_") for word in value.split()}
+    assert wanted <= pins, f"no version in constraints.txt: {', '.join(sorted(wanted - pins))}"
+
+
+def test_repository_is_small():
+    sizes = {path.relative_to(ROOT).as_posix(): path.stat().st_size for path in tracked()}
+    assert not {name: size for name, size in sizes.items() if size > 5e6}
+    assert sum(sizes.values()) < 60e6
