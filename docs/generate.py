@@ -43,6 +43,7 @@ def write_colab_cell(path: Path, source: str) -> None:
 def execute(path: Path) -> None:
     "Runs a notebook in its folder, and keeps nothing but sources, tags and outputs."
     notebook = nbformat.read(path, as_version=4)
+    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm's, where ipywidgets is not installed
     NotebookClient(notebook, kernel_name="python3", coalesce_streams=True, resources={"metadata": {"path": path.parent}}).execute()
     notebook.metadata = {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}}
     for cell in notebook.cells:

@@ -23,6 +23,7 @@ import torch
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
+import rate_nb
 from .acting import Agent
 from .collection import get_dataset
 from .evaluation import play
@@ -97,7 +98,7 @@ PACKAGES = ("torch", "numpy", "gymnasium", "accelerate")
 
 def git_commit() -> str | None: # with "+" when files differ from it; None outside a repository
     "The commit that the code stands at."
-    def git(*words): return subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True)
+    def git(*words): return subprocess.run(["git", *words], cwd=Path(rate_nb.__file__).parent, capture_output=True, text=True)
     head = git("rev-parse", "--short=12", "HEAD")
     if head.returncode: return None
     return head.stdout.strip() + ("+" if git("status", "--porcelain", "--", ".").stdout else "")
@@ -129,7 +130,7 @@ class Places:
     def under(cls, folder: Path | None = None) -> "Places": # None: the repository that holds the library, or else the current folder
         "All three places in one folder."
         if folder is None:
-            repository = Path(__file__).parents[1]
+            repository = Path(rate_nb.__file__).parents[1]
             folder = repository if (repository/"settings.ini").exists() else Path.cwd()
         return cls(*(Path(folder)/name for name in ("results", "runs", "data")))
 

@@ -113,6 +113,7 @@ def operator_table(step, # function without arguments, called twice before it is
                    groups: dict = OPERATOR_GROUPS, # name -> operators of torch
                   ) -> pd.DataFrame: # rows are groups; columns "ms", "share", "calls"
     "Time spent in torch's operators, grouped; whatever is in no group is 'other'."
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99") # keeps the profiler's own messages out of the output
     step(), step()
     with profile(activities=[ProfilerActivity.CPU]) as profiler: step()
     group_of = {operator: group for group, operators in groups.items() for operator in operators}

@@ -175,22 +175,20 @@ def train(model: SequenceModel, # is trained in place
           log_every: int = 20, # iterations
           on_checkpoint=None, # called with (iteration, model); what it returns is added to the history
           progress: bool = True, # show a bar
+          tracker: str = "tensorboard", # accelerate's name of a logger; "wandb" needs the extra of that name
          ) -> list[dict]: # history: iteration, loss, gradient norm, learning rate, seconds
     """Train, or continue where `folder` left off, until `config.iterations`; ends with `model.safetensors` there.
 
     Raises ValueError when a trajectory is longer than `length` and FloatingPointError when the loss is not finite."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator(log_with="tensorboard", project_dir=folder)
+    accelerator = Accelerator(log_with=tracker, project_dir=folder)
     accelerator.init_trackers("log")
     torch.manual_seed(config.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay)
     wrapped, optimizer = accelerator.prepare(model.train(), optimizer)
-    iteration, history, checkpoint = 0, [], folder/"checkpoint.safetensors"
-    if checkpoint.exists():
-        tensors, header = load_tensors(checkpoint, fingerprint)
-        _restore_training_state(tensors, model, optimizer)
-        iteration, history = header["iteration"], header["history"]
+    checkpoint = folder/"checkpoint.safetensors"
+    iteration, history = _resume(checkpoint, fingerprint, model, optimizer)
 
     def save():
         if accelerator.is_main_process:
@@ -228,6 +226,12 @@ def train(model: SequenceModel, # is trained in place
     return history
 
 # %% ../nbs/10_training.ipynb #c030
+def _resume(checkpoint, fingerprint, model, optimizer): # iteration and history
+    if not checkpoint.exists(): return 0, []
+    tensors, header = load_tensors(checkpoint, fingerprint)
+    _restore_training_state(tensors, model, optimizer)
+    return header["iteration"], header["history"]
+
 def _train_batch(accelerator, wrapped, model, optimizer, batch, config, iteration):
     total, norm = 0., None
 

@@ -33,7 +33,7 @@ CONTESTANTS = {
     "RMT": Contestant("rmt"),
     "TrXL": Contestant("trxl"),
     "DT": Contestant("dt"),
-    "BC-LSTM": Contestant("bc_lstm", size="recurrent"),
+    "BC-LSTM": Contestant("bc_lstm", patience=3, size="recurrent"),
     "RATE, double residual": Contestant("rate", dict(double_residual=True)),
     "CA-1": Contestant("rate", dict(valve="ca1")),
     "Gate": Contestant("rate", dict(valve="gate")),
