@@ -75,27 +75,24 @@ def distance_table(num_queries: int, num_keys: int, d_model: int, device=None) -
     "Sinusoids of all distances between queries and keys, from `num_keys - 1` down to `1 - num_queries`: (queries + keys - 1, d_model)."
     return sinusoid(torch.arange(num_keys - 1, -num_queries, -1, device=device), d_model)
 
-def _block(q, k, value, r, u, v, block, num_queries):
-    first, end, num_keys = block
-    content, position = (q + u)[:, :, first:end].flatten(0, 1), (q + v)[:, :, first:end].transpose(0, 1).flatten(1, 2)
-    distances = r[:, num_queries - end:num_queries - first + num_keys - 1]
-    return content, position, distances, k[:, :, :num_keys].flatten(0, 1), value[:, :, :num_keys].flatten(0, 1)
+def _pieces(q, k, plan): # of the work: head, its queries, its keys, and their rows of the distance table
+    num_queries = q.shape[2]
+    for first, end, num_keys in plan.blocks:
+        for head in range(q.shape[1]):
+            yield head, slice(first, end), slice(num_keys), slice(num_queries - end, num_queries - first + num_keys - 1)
 
-# %% ../nbs/03_attention.ipynb #c026
+# %% ../nbs/03_attention.ipynb #c027
 class _RelativeAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, q, k, value, r, u, v, plan, dropout):
-        batch, heads, num_queries, d_head = q.shape
         output, ctx.probabilities = torch.empty_like(q), []
-        for block in plan.blocks:
-            first, end, num_keys = block
-            content, position, distances, keys, values = _block(q, k, value, r, u, v, block, num_queries)
-            by_distance = (position @ distances.transpose(1, 2)).unflatten(1, (batch, -1)).transpose(0, 1)
-            scores = torch.baddbmm(slanted(by_distance, num_keys).flatten(0, 1), content, keys.transpose(1, 2))
-            scores += plan.mask[first:end, :num_keys]
+        for head, rows, keys, near in _pieces(q, k, plan):
+            content, position = q[:, head, rows] + u[head], q[:, head, rows] + v[head]
+            scores = slanted(position @ r[head, near].t(), keys.stop) + plan.mask[rows, keys]
+            scores.baddbmm_(content, k[:, head, keys].transpose(1, 2))
             probability = torch.softmax(scores, -1, out=scores)
             kept = keep_mask(scores, dropout).mul_(probability) if dropout else probability
-            output[:, :, first:end] = torch.bmm(kept, values).unflatten(0, (batch, heads))
+            output[:, head, rows] = torch.bmm(kept, value[:, head, keys])
             ctx.probabilities.append((probability, kept))
         ctx.plan = plan
         ctx.save_for_backward(q, k, value, r, u, v, output)
@@ -104,29 +101,26 @@ class _RelativeAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx, d_output):
         q, k, value, r, u, v, output = ctx.saved_tensors
-        batch, heads, num_queries, _ = q.shape
-        dq, dk, d_value, dr, du, dv = (torch.zeros_like(t) for t in (q, k, value, r, u, v))
+        dq, (dk, d_value, dr, du, dv) = torch.empty_like(q), (torch.zeros_like(t) for t in (k, value, r, u, v))
         row_sums = (d_output * output).sum(-1, keepdim=True)
-        for block, (probability, kept) in zip(ctx.plan.blocks, ctx.probabilities):
-            first, end, num_keys = block
-            content, position, distances, keys, values = _block(q, k, value, r, u, v, block, num_queries)
-            gradient = d_output[:, :, first:end].flatten(0, 1)
-            d_value[:, :, :num_keys] += torch.bmm(kept.transpose(1, 2), gradient).unflatten(0, (batch, heads))
-            d_scores = torch.bmm(gradient, values.transpose(1, 2)).mul_(kept)
-            d_scores.addcmul_(probability, row_sums[:, :, first:end].flatten(0, 1), value=-1)
-            dk[:, :, :num_keys] += torch.bmm(d_scores.transpose(1, 2), content).unflatten(0, (batch, heads))
-            d_distance = q.new_zeros(heads, batch, end - first, distances.shape[1])
-            slanted(d_distance, num_keys).copy_(d_scores.unflatten(0, (batch, heads)).transpose(0, 1))
-            d_distance = d_distance.flatten(1, 2)
-            dr[:, num_queries - end:num_queries - first + num_keys - 1] += d_distance.transpose(1, 2) @ position
-            d_content = torch.bmm(d_scores, keys).unflatten(0, (batch, heads))
-            d_position = (d_distance @ distances).unflatten(1, (batch, -1)).transpose(0, 1)
-            du += d_content.sum((0, 2)).unsqueeze(1)
-            dv += d_position.sum((0, 2)).unsqueeze(1)
-            torch.add(d_content, d_position, out=dq[:, :, first:end])
+        # a block's scores by distance; each head overwrites the slanted part, and the corners stay zero
+        d_distances = {first: q.new_zeros(len(q), end - first, end - first + num_keys - 1) for first, end, num_keys in ctx.plan.blocks}
+        for (head, rows, keys, near), (probability, kept) in zip(_pieces(q, k, ctx.plan), ctx.probabilities):
+            content, position = q[:, head, rows] + u[head], q[:, head, rows] + v[head]
+            gradient, d_distance = d_output[:, head, rows], d_distances[rows.start]
+            d_value[:, head, keys] += torch.bmm(kept.transpose(1, 2), gradient)
+            d_kept = torch.bmm(gradient, value[:, head, keys].transpose(1, 2)).mul_(kept)
+            d_scores = torch.addcmul(d_kept, probability, row_sums[:, head, rows], value=-1, out=slanted(d_distance, keys.stop))
+            dk[:, head, keys] += torch.bmm(d_scores.transpose(1, 2), content)
+            by_distance = d_distance.flatten(0, 1)
+            dr[head, near] += by_distance.t() @ position.flatten(0, 1)
+            d_content, d_position = torch.bmm(d_scores, k[:, head, keys]), (by_distance @ r[head, near]).view_as(content)
+            du[head] += d_content.sum((0, 1))
+            dv[head] += d_position.sum((0, 1))
+            torch.add(d_content, d_position, out=dq[:, head, rows])
         return dq, dk, d_value, dr, du, dv, None, None
 
-# %% ../nbs/03_attention.ipynb #c027
+# %% ../nbs/03_attention.ipynb #c028
 def relative_attention(q: Tensor, # (batch, heads, queries, d_head), scaled by 1/sqrt(d_head)
                        k: Tensor, # (batch, heads, keys, d_head)
                        value: Tensor, # (batch, heads, keys, d_head)
@@ -139,7 +133,7 @@ def relative_attention(q: Tensor, # (batch, heads, queries, d_head), scaled by 1
     "Attention with scores (q + u)·k + (q + v)·r by distance (Dai et al. 2019, section 3.3; RATE, section 3)."
     return _RelativeAttention.apply(q, k, value, r, u, v, plan, dropout)
 
-# %% ../nbs/03_attention.ipynb #c034
+# %% ../nbs/03_attention.ipynb #c035
 def attention_mask(num_tokens: int, # tokens of the segment, three a step
                    memory_tokens: int = 0, # m, read and again written
                    cache_length: int = 0, # cached states before them
@@ -153,7 +147,7 @@ def attention_mask(num_tokens: int, # tokens of the segment, three a step
     cached[:m] = cached[size - m:] = memory_sees_cache
     return torch.cat([cached, visible], 1)
 
-# %% ../nbs/03_attention.ipynb #c038
+# %% ../nbs/03_attention.ipynb #c039
 class RelativeAttention(nn.Module):
     "Multi-head attention by content and distance, projections included (RATE, section 3)."
     def __init__(self, d_model: int, # width of tokens
@@ -184,9 +178,9 @@ class RelativeAttention(nn.Module):
         return self.output(attended.transpose(1, 2).flatten(2))
 
     def _project(self, x, cached):
-        seen = x if cached is None else torch.cat([cached, x], 1)
-        q = self.query(x).unflatten(-1, (self.num_heads, self.d_head)).transpose(1, 2) * self.d_head**-0.5
-        return q, *self.key_value(seen).unflatten(-1, (2, self.num_heads, self.d_head)).permute(2, 0, 3, 1, 4)
+        seen, (key, value) = x if cached is None else torch.cat([cached, x], 1), self.key_value.weight.chunk(2)
+        weights = (x, self.query.weight * self.d_head**-0.5), (seen, key), (seen, value)
+        return [nn.functional.linear(of, weight).unflatten(-1, (self.num_heads, self.d_head)).transpose(1, 2) for of, weight in weights]
 
     @torch.no_grad()
     def weights(self, x: Tensor, table: Tensor, biases: tuple, plan: AttentionPlan, cached: Tensor | None = None, # as `forward` takes them
@@ -196,7 +190,7 @@ class RelativeAttention(nn.Module):
         position = slanted((q + biases[1]) @ self.distances(table).transpose(1, 2), k.shape[2])
         return ((q + biases[0]) @ k.transpose(-1, -2) + position + plan.mask).softmax(-1)
 
-# %% ../nbs/03_attention.ipynb #c044
+# %% ../nbs/03_attention.ipynb #c045
 class IncrementalAttention:
     "A `RelativeAttention` in evaluation mode for a few new rows at a time; its weights are multiplied together once."
     def __init__(self, attention: RelativeAttention,

@@ -83,11 +83,15 @@ def separation(memories: np.ndarray, # (episodes, D) at one time
                classes: np.ndarray, # (episodes,) with two values
               ) -> tuple[float, float]: # distance of the class means in units of the spread, and the share nearest to its own mean
     "How far apart two classes of memories are."
-    means = {c: memories[classes == c].mean(0) for c in np.unique(classes)}
-    if len(means) != 2: raise ValueError(f"separation needs episodes of two classes, not {len(means)}: play more episodes")
-    own = np.array([np.linalg.norm(x - means[c]) for x, c in zip(memories, classes)])
-    other = np.array([np.linalg.norm(x - next(m for k, m in means.items() if k != c)) for x, c in zip(memories, classes)])
-    apart = np.linalg.norm(np.subtract(*means.values()))
+    sums = {c: memories[classes == c].sum(0) for c in np.unique(classes)}
+    counts = {c: (classes == c).sum() for c in sums}
+    if len(sums) != 2 or min(counts.values()) < 2:
+        raise ValueError(f"separation needs at least two episodes of each of two classes, not {counts}: play more episodes")
+    def distance_to(c, x, own): # from the mean of the class's other episodes
+        return np.linalg.norm(x - (sums[c] - own*x) / (counts[c] - own))
+    own = np.array([distance_to(c, x, True) for x, c in zip(memories, classes)])
+    other = np.array([distance_to(d, x, False) for x, c in zip(memories, classes) for d in sums if d != c])
+    apart = np.linalg.norm(np.subtract(*(sums[c] / counts[c] for c in sums)))
     return float(apart / max(own.mean(), 1e-12)), float((own < other).mean())
 
 def measure_memory(model: RATE, recipe: Recipe, *,

@@ -25,15 +25,16 @@ class Contestant:
     model_options: dict = field(default_factory=dict)
     training: dict = field(default_factory=dict)  # what differs from the preset's TrainingConfig
     patience: int = 1                             # times the preset's iterations
+    long_patience: int = 1                        # the same, for training corridors longer than Figure 5's
     size: str = "transformer"                     # which of the preset's sizes it takes
 
 CONTESTANTS = {
-    "RATE": Contestant("rate"),
+    "RATE": Contestant("rate", long_patience=3),
     "RATE, detached": Contestant("rate", training=dict(bptt=1, update="segment"), patience=3),
     "RMT": Contestant("rmt"),
     "TrXL": Contestant("trxl"),
     "DT": Contestant("dt"),
-    "BC-LSTM": Contestant("bc_lstm", patience=3, size="recurrent"),
+    "BC-LSTM": Contestant("bc_lstm", patience=3, long_patience=3, size="recurrent"),
     "RATE, double residual": Contestant("rate", dict(double_residual=True)),
     "CA-1": Contestant("rate", dict(valve="ca1")),
     "Gate": Contestant("rate", dict(valve="gate")),
@@ -98,7 +99,8 @@ def tmaze_recipe(name: str, # a key of CONTESTANTS
         raise ValueError(f"the training limit {train_limit} must be divisible by 3 and at least 6: it is cut in three segments")
     chosen, contestant = get_preset(preset), CONTESTANTS[name]
     context = dict(segment_length=train_limit//3, num_segments=3)
-    training = {"iterations": chosen.training.iterations*contestant.patience, "seed": seed} | chosen.train_limits.get(train_limit, {}) | contestant.training
+    patience = contestant.long_patience if train_limit > next(iter(chosen.train_limits)) else contestant.patience
+    training = {"iterations": chosen.training.iterations*patience, "seed": seed} | chosen.train_limits.get(train_limit, {}) | contestant.training
     return Recipe(name=name, task="tmaze", model=contestant.model, preset=preset, seed=seed, length=train_limit,
                   num_trajectories=chosen.num_trajectories, task_options=TMaze.for_limit(train_limit, mixed=True).options(),
                   model_options=context | chosen.sizes[contestant.size] | contestant.model_options, training=replace(chosen.training, **training))
