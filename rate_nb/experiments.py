@@ -228,9 +228,10 @@ def results_frame(rows: list[dict], # from `run`, `sweep` or `load_rows`
     "One line for each run and measurement of a kind."
     lines = []
     for row in rows:
-        recipe = row["recipe"]
+        facts = {name: row["recipe"][name] for name in ("name", "model", "seed", "length")} | {"hash": row["hash"]}
         for key, answer in row["measurements"].items():
             found, options = json.loads(key)
-            if found == kind:
-                lines.append({name: recipe[name] for name in ("name", "model", "seed", "length")} | {"hash": row["hash"]} | options | answer)
+            # the question's own seed is that of the episodes, and must not pass for the training seed
+            options = {f"episode_{name}" if name in facts else name: value for name, value in options.items()}
+            if found == kind: lines.append(facts | options | answer)
     return pd.DataFrame(lines)

@@ -117,7 +117,7 @@ class RATEConfig:
         if not 0 <= self.overlap < self.segment_length:
             raise ValueError(f"overlap must be at least 0 and below segment_length ({self.segment_length}), not {self.overlap}")
 
-# %% ../nbs/07_rate.ipynb #c019
+# %% ../nbs/07_rate.ipynb #c021
 @dataclass
 class RATEState:
     "Episodes in progress: the memory they came with, and one segment's buffers."
@@ -129,7 +129,7 @@ class RATEState:
     rows: int = 0 # rows of the segment that are done, memory tokens included
     steps: int = 0 # steps of the segment that are done
 
-# %% ../nbs/07_rate.ipynb #c020
+# %% ../nbs/07_rate.ipynb #c022
 class RATE(SequenceModel):
     "The Recurrent Action Transformer with Memory, and by configuration RMT, TrXL and DT (RATE, section 3)."
     def __init__(self, observation_space, # gymnasium space
@@ -163,7 +163,7 @@ class RATE(SequenceModel):
         return (self.initial_memory.expand(batch_size, -1, -1),
                 self.initial_memory.new_empty(batch_size, c.num_layers, 0, c.d_model))
 
-# %% ../nbs/07_rate.ipynb #c024
+# %% ../nbs/07_rate.ipynb #c026
 from fastcore.basics import patch
 
 @patch
@@ -174,13 +174,13 @@ def embed(self: RATE, segment: Segment # (batch, K, …)
                           self.encode_action(segment.action)], 2)
     return self.dropout(tokens.flatten(1, 2))
 
-# %% ../nbs/07_rate.ipynb #c027
+# %% ../nbs/07_rate.ipynb #c029
 @patch
 def _next_cache(self: RATE, cache, hidden): # hidden: a layer's inputs, for all layers
     if not self.config.cache_length: return cache
     return torch.cat([cache, torch.stack(hidden, 1).detach()], 2)[:, :, -self.config.cache_length:]
 
-# %% ../nbs/07_rate.ipynb #c028
+# %% ../nbs/07_rate.ipynb #c030
 @patch
 def forward(self: RATE, segment: Segment, # (batch, K, …)
             memory: tuple | None = None, # (memory tokens, cache), from the segment before
@@ -197,7 +197,7 @@ def forward(self: RATE, segment: Segment, # (batch, K, …)
     end = m + steps.shape[1]
     return self.head(x[:, m + 1:end:3]), (self.valve(tokens, x[:, end:]), self._next_cache(cache, hidden))
 
-# %% ../nbs/07_rate.ipynb #c031
+# %% ../nbs/07_rate.ipynb #c033
 @patch
 def initial_state(self: RATE, batch_size: int # episodes side by side
                  ) -> RATEState:
@@ -217,7 +217,7 @@ def _open_segment(self: RATE, memory, previous=None):
     if self.config.memory_tokens: self._feed(state, tokens)
     return state
 
-# %% ../nbs/07_rate.ipynb #c033
+# %% ../nbs/07_rate.ipynb #c035
 @patch
 def _feed(self: RATE, state: RATEState, x: Tensor, outputs: int = 1) -> Tensor: # the last `outputs` of these rows
     "Run the next rows of the segment through all layers, and keep what later rows need of them."
@@ -233,7 +233,7 @@ def _feed(self: RATE, state: RATEState, x: Tensor, outputs: int = 1) -> Tensor: 
     if self.config.cache_length: state.hidden.append(torch.stack(hidden, 1))
     return x
 
-# %% ../nbs/07_rate.ipynb #c034
+# %% ../nbs/07_rate.ipynb #c036
 @patch
 def _close_segment(self: RATE, state: RATEState) -> RATEState: # the next segment, opened
     "Write the memory, update the cache, and read the overlap again."
@@ -269,7 +269,7 @@ def _feed_steps(self: RATE, state: RATEState, x: Tensor) -> Tensor:
     if self.config.overlap: state.embedded.append(x)
     return self._feed(state, x)
 
-# %% ../nbs/07_rate.ipynb #c044
+# %% ../nbs/07_rate.ipynb #c049
 def _config(config: dict) -> RATEConfig:
     known = {f.name for f in fields(RATEConfig)}
     if unknown := set(config) - known:

@@ -218,6 +218,8 @@ def tmaze_verdicts(rows: dict[str, list[dict]], # study -> rows
     judge("1. RMT lies between DT and RATE past the training length", "between", lambda DT, RMT, RATE: DT.mean() + 0.02 < RMT.mean() < RATE.mean() - 0.02,
           DT=fig5("DT", outside), RMT=fig5("RMT", outside), RATE=fig5("RATE", outside))
     for limit in (90, 150):
+        judge(f"1. RATE succeeds at every length up to its training length (T ≤ {limit})", "1.00", lambda RATE: RATE.min() == 1,
+              RATE=_scores(frames, "figure 6", "RATE", [t for t in preset.limits if t <= limit], limit))
         judge(f"1. BC-LSTM is fine when trained on T ≤ {limit}", "1.00", lambda LSTM: LSTM.mean() >= 0.95,
               LSTM=_scores(frames, "figure 6", "BC-LSTM", [t for t in preset.limits if t <= limit], limit))
     judge("1. BC-LSTM falls to 0.5 when trained on T ≥ 600", "0.50", lambda LSTM: _near_chance(LSTM),
