@@ -210,6 +210,7 @@ class IncrementalAttention:
         self.position_bias = torch.einsum("hic,hnc->hn", biases[1], r)
         self.output = torch.einsum("hce,ohc->heo", value, output).flatten(0, 1)
 
+    @torch.no_grad()
     def __call__(self, x: Tensor, # (batch, rows, d_model), the newest of `seen`
                  seen: Tensor, # (batch, keys, d_model): all tokens so far, `x` included
                  mask: Tensor, # (rows, keys): 0 where visible, -inf where not
@@ -219,8 +220,8 @@ class IncrementalAttention:
         content = torch.addmm(self.content_bias, x, self.content).view(batch, rows*self.heads, width)
         nearest = slice(self.num_keys - num_keys, self.num_keys + rows - 1)
         by_distance = torch.addmm(self.position_bias[:, nearest].flatten(), x, self.position[:, :, nearest].flatten(1))
-        by_distance = by_distance.view(batch, rows, self.heads, -1).transpose(1, 2)
-        position = slanted(by_distance, num_keys).transpose(1, 2).reshape(batch, rows*self.heads, num_keys)
-        scores = torch.baddbmm(position, content, seen.transpose(1, 2)).view(batch, rows, self.heads, num_keys)
-        probability = (scores + mask[:, None]).softmax(-1).view(batch, rows*self.heads, num_keys)
+        position = slanted(by_distance.view(batch, rows, self.heads, -1).transpose(1, 2), num_keys).transpose(1, 2)
+        scores = torch.add(position, mask[:, None], out=x.new_empty(position.shape)).view(batch, rows*self.heads, num_keys)
+        scores.baddbmm_(content, seen.transpose(1, 2))
+        probability = torch.softmax(scores, -1, out=scores)
         return (torch.bmm(probability, seen).view(batch*rows, -1) @ self.output).view(batch, rows, width)

@@ -126,6 +126,7 @@ class RATEState:
     buffers: list # what a layer's attention has seen: (batch, cache + segment tokens, d_model)
     hidden: list # a layer's inputs so far, kept only when there is a cache
     embedded: list # token embeddings of the steps so far, kept only when windows overlap
+    pending: Tensor # rows that the next step feeds with its own: the read tokens at first
     rows: int = 0 # rows of the segment that are done, memory tokens included
     steps: int = 0 # steps of the segment that are done
 
@@ -213,9 +214,7 @@ def _open_segment(self: RATE, memory, previous=None):
         attentions = [IncrementalAttention(layer.attention, self.biases, *plan.mask.shape) for layer in self.layers]
         buffers = [cache.new_empty(len(cache), plan.mask.shape[1], self.config.d_model) for _ in self.layers]
     for layer, states, buffer in zip(self.layers, cache.unbind(1), buffers): buffer[:, :cache.shape[2]] = layer.keys_input(states)
-    state = RATEState(memory, attentions, buffers, [], [])
-    if self.config.memory_tokens: self._feed(state, tokens)
-    return state
+    return RATEState(memory, attentions, buffers, [], [], pending=tokens)
 
 # %% ../nbs/07_rate.ipynb #c035
 @patch
@@ -235,16 +234,18 @@ def _feed(self: RATE, state: RATEState, x: Tensor, outputs: int = 1) -> Tensor: 
 
 # %% ../nbs/07_rate.ipynb #c036
 @patch
-def _close_segment(self: RATE, state: RATEState) -> RATEState: # the next segment, opened
-    "Write the memory, update the cache, and read the overlap again."
-    tokens, cache = state.memory
-    if self.config.memory_tokens: tokens = self.valve(tokens, self._feed(state, tokens, outputs=tokens.shape[1]))
+def _close_segment(self: RATE, state: RATEState,
+                   last: Tensor, # (batch, 1, d_model) the segment's last token, which nobody has seen yet
+                  ) -> RATEState: # the next segment, opened
+    "Write the memory, update the cache, and put the overlap before the next step."
+    (tokens, cache), m = state.memory, self.config.memory_tokens
+    written = self._feed(state, torch.cat([last, tokens], 1), outputs=max(m, 1))
+    if m: tokens = self.valve(tokens, written)
     if state.hidden: cache = self._next_cache(cache, torch.cat(state.hidden, 2).unbind(1))
     following = self._open_segment((tokens, cache), state)
     if self.config.overlap:
-        again = torch.cat(state.embedded, 1)[:, -3*self.config.overlap:]
-        self._feed(following, again)
-        following.embedded, following.steps = [again], self.config.overlap
+        again = torch.cat([*state.embedded, last], 1)[:, -3*self.config.overlap:]
+        following.pending, following.embedded, following.steps = torch.cat([tokens, again], 1), [again], self.config.overlap
     return following
 
 @patch
@@ -257,17 +258,11 @@ def step(self: RATE, observation: Tensor, # (batch, …)
     now = [self.encode_return(return_to_go), self.encode_observation(observation)]
     if previous_action is not None: now.insert(0, self.encode_action(previous_action))
     now = torch.stack(now, 1)
-    if state.steps == self.segment_length:
-        self._feed_steps(state, now[:, :1])
-        state, now = self._close_segment(state), now[:, 1:]
-    output = self._feed_steps(state, now)[:, -1]
-    state.steps += 1
+    if state.steps == self.segment_length: state, now = self._close_segment(state, now[:, :1]), now[:, 1:]
+    if self.config.overlap: state.embedded.append(now)
+    output = self._feed(state, torch.cat([state.pending, now], 1))[:, -1]
+    state.pending, state.steps = now[:, :0], state.steps + 1
     return self.head(output), state
-
-@patch
-def _feed_steps(self: RATE, state: RATEState, x: Tensor) -> Tensor:
-    if self.config.overlap: state.embedded.append(x)
-    return self._feed(state, x)
 
 # %% ../nbs/07_rate.ipynb #c049
 def _config(config: dict) -> RATEConfig:
