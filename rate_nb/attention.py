@@ -193,35 +193,42 @@ class RelativeAttention(nn.Module):
 # %% ../nbs/03_attention.ipynb #c045
 class IncrementalAttention:
     "A `RelativeAttention` in evaluation mode for a few new rows at a time; its weights are multiplied together once."
+    TILE = 16 # keys are taken in multiples of this: kernels are slow on what is left over
+
     def __init__(self, attention: RelativeAttention,
                  biases: tuple[Tensor, Tensor], # u and v, each (heads, 1, d_head)
-                 num_queries: int, # rows of a whole segment
-                 num_keys: int, # and of all that it sees
+                 mask: Tensor, # (rows, keys) of a whole segment: 0 where visible, -inf where not
                 ):
         heads, d_head = attention.num_heads, attention.d_head
         query = attention.query.weight.unflatten(0, (heads, d_head)) * d_head**-0.5
         key, value = attention.key_value.weight.unflatten(0, (2, heads, d_head))
         output = attention.output.weight.unflatten(1, (heads, d_head))
-        r = attention.distances(distance_table(num_queries, num_keys, query.shape[2], query.device))
-        self.heads, self.num_keys = heads, num_keys
+        r = attention.distances(distance_table(mask.shape[0] + self.TILE, mask.shape[1], query.shape[2], query.device))
+        self.heads, (self.num_queries, self.num_keys) = heads, mask.shape
         self.content = torch.einsum("hcd,hce->dhe", query, key).flatten(1)
         self.content_bias = torch.einsum("hic,hce->he", biases[0], key).flatten()
         self.position = torch.einsum("hcd,hnc->dhn", query, r)
-        self.position_bias = torch.einsum("hic,hnc->hn", biases[1], r)
+        by_distance = torch.einsum("hic,hnc->hn", biases[1], r)[:, None].repeat(1, len(mask), 1)
+        mask = nn.functional.pad(mask, (0, -self.num_keys % self.TILE), value=-torch.inf)
+        self.position_bias = (slanted(by_distance, mask.shape[1]) + mask).transpose(0, 1)
         self.output = torch.einsum("hce,ohc->heo", value, output).flatten(0, 1)
 
+    def buffer(self, batch: int) -> Tensor: # (batch, keys, d_model)
+        "Room for all that the rows of a segment see."
+        return self.output.new_zeros(batch, self.position_bias.shape[2], self.output.shape[1])
+
     @torch.no_grad()
-    def __call__(self, x: Tensor, # (batch, rows, d_model), the newest of `seen`
-                 seen: Tensor, # (batch, keys, d_model): all tokens so far, `x` included
-                 mask: Tensor, # (rows, keys): 0 where visible, -inf where not
+    def __call__(self, x: Tensor, # (batch, rows, d_model), the newest rows
+                 seen: Tensor, # a `buffer` that ends with them
+                 end: int, # how many of its keys are filled
                 ) -> Tensor: # (batch, rows, d_model)
-        (batch, rows, width), num_keys = x.shape, seen.shape[1]
-        x = x.reshape(batch*rows, width)
+        (batch, rows, width), num_keys = x.shape, end + -end % self.TILE
+        x, seen, last = x.reshape(batch*rows, width), seen[:, :num_keys], end - self.num_keys + self.num_queries
         content = torch.addmm(self.content_bias, x, self.content).view(batch, rows*self.heads, width)
-        nearest = slice(self.num_keys - num_keys, self.num_keys + rows - 1)
-        by_distance = torch.addmm(self.position_bias[:, nearest].flatten(), x, self.position[:, :, nearest].flatten(1))
-        position = slanted(by_distance.view(batch, rows, self.heads, -1).transpose(1, 2), num_keys).transpose(1, 2)
-        scores = torch.add(position, mask[:, None], out=x.new_empty(position.shape)).view(batch, rows*self.heads, num_keys)
+        nearest = slice(self.num_keys - end, self.num_keys - end + num_keys + rows - 1)
+        by_distance = (x @ self.position[:, :, nearest].flatten(1)).view(batch, rows, self.heads, -1)
+        position, bias = slanted(by_distance.transpose(1, 2), num_keys).transpose(1, 2), self.position_bias[last - rows:last, :, :num_keys]
+        scores = torch.add(position, bias, out=x.new_empty(position.shape)).view(batch, rows*self.heads, num_keys)
         scores.baddbmm_(content, seen.transpose(1, 2))
         probability = torch.softmax(scores, -1, out=scores)
         return (torch.bmm(probability, seen).view(batch*rows, -1) @ self.output).view(batch, rows, width)

@@ -211,8 +211,8 @@ def _open_segment(self: RATE, memory, previous=None):
     plan, _ = self._plan(3*self.config.segment_length, cache.shape[2])
     if previous is not None and previous.memory[1].shape == cache.shape: attentions, buffers = previous.attentions, previous.buffers
     else:
-        attentions = [IncrementalAttention(layer.attention, self.biases, *plan.mask.shape) for layer in self.layers]
-        buffers = [cache.new_empty(len(cache), plan.mask.shape[1], self.config.d_model) for _ in self.layers]
+        attentions = [IncrementalAttention(layer.attention, self.biases, plan.mask) for layer in self.layers]
+        buffers = [attention.buffer(len(cache)) for attention in attentions]
     for layer, states, buffer in zip(self.layers, cache.unbind(1), buffers): buffer[:, :cache.shape[2]] = layer.keys_input(states)
     return RATEState(memory, attentions, buffers, [], [], pending=tokens)
 
@@ -220,15 +220,13 @@ def _open_segment(self: RATE, memory, previous=None):
 @patch
 def _feed(self: RATE, state: RATEState, x: Tensor, outputs: int = 1) -> Tensor: # the last `outputs` of these rows
     "Run the next rows of the segment through all layers, and keep what later rows need of them."
-    cache_length, first, state.rows = state.memory[1].shape[2], state.rows, state.rows + x.shape[1]
-    plan, _ = self._plan(3*self.config.segment_length, cache_length)
-    mask = plan.mask[first:state.rows, :cache_length + state.rows]
-    hidden = []
+    state.rows += x.shape[1]
+    end, hidden = state.memory[1].shape[2] + state.rows, []
     for layer, attention, buffer in zip(self.layers, state.attentions, state.buffers):
-        buffer[:, cache_length + first:cache_length + state.rows] = layer.keys_input(x)
+        buffer[:, end - x.shape[1]:end] = layer.keys_input(x)
         hidden.append(x)
-        if layer is self.layers[-1]: x, mask = x[:, -outputs:], mask[-outputs:]
-        x = layer(x, lambda h: attention(h, buffer[:, :cache_length + state.rows], mask))
+        if layer is self.layers[-1]: x = x[:, -outputs:]
+        x = layer(x, lambda h: attention(h, buffer, end))
     if self.config.cache_length: state.hidden.append(torch.stack(hidden, 1))
     return x
 
