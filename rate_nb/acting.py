@@ -28,10 +28,18 @@ class Agent:
              ) -> None:
         "Forget everything."
         if batch < 1: raise ValueError(f"an agent plays at least 1 episode, not {batch}")
-        with torch.inference_mode(): self.state = self.model.initial_state(batch)
+        self.state = None if self.model.num_clues else self._start(batch)
         self.return_to_go = torch.full((batch,), float(self.target_return), device=self.device)
         self.previous_action = None
         self.generator = torch.Generator(self.device).manual_seed(self.seed) if self.sample else None
+
+    @torch.inference_mode()
+    def _start(self, batch, **told): return self.model.initial_state(batch, **told)
+
+    def watch(self, infos: dict) -> None: # of the environments; an oracle needs "clue", (batch,) integers
+        "Tell an oracle what there is to remember. All other models are told nothing."
+        if self.model.num_clues and self.state is None:
+            self.state = self._start(len(self.return_to_go), clue=torch.as_tensor(infos["clue"], device=self.device))
 
     def _check(self, observation: np.ndarray) -> None:
         space, expected = self.model.observation_space, (len(self.return_to_go), *self.model.observation_space.shape)
@@ -45,6 +53,7 @@ class Agent:
            ) -> np.ndarray: # (batch,) or (batch, action size)
         "One action for each episode. Raises ValueError for observations of another shape or type than the model's."
         self._check(observation)
+        if self.state is None: raise ValueError("an oracle has to be told the clue: call watch(infos) after reset(batch)")
         if reward is not None: self.return_to_go -= torch.as_tensor(reward, dtype=torch.float32, device=self.device)
         output, self.state = self.model.step(torch.as_tensor(observation, device=self.device), self.return_to_go,
                                              self.previous_action, self.state)

@@ -18,21 +18,37 @@ from torch import Tensor, nn
 class ImageEncoder(nn.Module):
     "Three convolutions and a linear layer for uint8 images (channels first), as in the paper's Table 11."
     def __init__(self, shape: tuple, # (channels, height, width) of one image, pixels
-                 d_model: int, # width of the result
+                 num_features: int, # width of the result; in a sequence model its d_model
+                 piece: int = 256, # images at a time on a processor
                 ):
         super().__init__()
-        channels, self.shape = shape[0], shape
+        channels, self.shape, self.num_features, self.piece = shape[0], shape, num_features, piece
         self.convolutions = nn.Sequential(
             nn.Conv2d(channels, 32, 8, stride=4), nn.ReLU(),
             nn.Conv2d(32, 64, 4, stride=2), nn.ReLU(),
             nn.Conv2d(64, 64, 3, stride=1), nn.ReLU(), nn.Flatten())
-        num_features = self.convolutions(torch.zeros(1, *shape)).shape[1]
-        self.project = nn.Sequential(nn.Linear(num_features, d_model), nn.Tanh())
+        flat = self.convolutions(torch.zeros(1, *shape)).shape[1]
+        self.project = nn.Sequential(nn.Linear(flat, num_features), nn.Tanh())
+        for layer in self.convolutions[0:5:2]:
+            nn.init.orthogonal_(layer.weight, 2**0.5)
+            nn.init.zeros_(layer.bias)
+        self.convolutions.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor # (..., channels, height, width) uint8
-               ) -> Tensor: # (..., d_model)
-        pixels = images.reshape(-1, *self.shape).to(self.project[0].weight.dtype) / 255
-        return self.project(self.convolutions(pixels)).reshape(*images.shape[:-3], -1)
+               ) -> Tensor: # (..., num_features)
+        flat, first = images.reshape(-1, *self.shape), self.convolutions[0]
+        scaled = first.weight * (4/255), first.bias - 2*first.weight.sum((1, 2, 3)) # the first convolution on 4·pixel/255 - 2
+        features = [self._encode(part, *scaled) for part in (flat.split(self.piece) if flat.is_cpu else [flat])]
+        return torch.cat(features).reshape(*images.shape[:-3], self.num_features)
+
+    def _encode(self, images: Tensor, # (n, channels, height, width) uint8
+                weight: Tensor, bias: Tensor, # of the first convolution, for pixels from 0 to 255
+               ) -> Tensor: # (n, num_features)
+        first, *others = self.convolutions
+        pixels = images.contiguous(memory_format=torch.channels_last).to(weight.dtype)
+        hidden = F.conv2d(pixels, weight, bias, first.stride)
+        for layer in others: hidden = layer(hidden)
+        return self.project(hidden)
 
 # %% ../nbs/02_encoders.ipynb #c007
 @singledispatch
@@ -49,7 +65,7 @@ def _(space: spaces.Box, d_model):
     if len(space.shape) == 1: return nn.Linear(space.shape[0], d_model)
     raise TypeError(f"no observation encoder for {space}: flatten it to one axis, or give it the three of an image")
 
-# %% ../nbs/02_encoders.ipynb #c012
+# %% ../nbs/02_encoders.ipynb #c019
 @singledispatch
 def action_encoder(space: spaces.Space, # the environment's action space
                    d_model: int, # width of the vectors
@@ -64,7 +80,7 @@ def _(space: spaces.Discrete, d_model): return nn.Embedding(int(space.n), d_mode
 @action_encoder.register
 def _(space: spaces.Box, d_model): return nn.Linear(space.shape[0], d_model)
 
-# %% ../nbs/02_encoders.ipynb #c013
+# %% ../nbs/02_encoders.ipynb #c020
 class ReturnEncoder(nn.Linear):
     "A linear map of the return-to-go, one number a step, to `d_model` numbers (Table 11)."
     def __init__(self, d_model: int): super().__init__(1, d_model)
@@ -73,7 +89,7 @@ class ReturnEncoder(nn.Linear):
                ) -> Tensor: # (..., d_model)
         return super().forward(return_to_go.unsqueeze(-1))
 
-# %% ../nbs/02_encoders.ipynb #c016
+# %% ../nbs/02_encoders.ipynb #c023
 class DiscreteHead(nn.Linear):
     "One logit for each of `n` actions; cross-entropy loss."
     def __init__(self, d_model: int, # width of the vectors
@@ -92,7 +108,7 @@ class DiscreteHead(nn.Linear):
         if generator is None: return output.argmax(-1)
         return torch.multinomial(output.softmax(-1), 1, generator=generator).squeeze(-1)
 
-# %% ../nbs/02_encoders.ipynb #c017
+# %% ../nbs/02_encoders.ipynb #c024
 class ContinuousHead(nn.Linear):
     "A vector of `n` real numbers, kept within the space's bounds when it is played; mean squared error."
     def __init__(self, d_model: int, # width of the vectors
@@ -113,7 +129,7 @@ class ContinuousHead(nn.Linear):
               ) -> Tensor: # (batch, n) within [low, high]
         return output.clamp(self.low, self.high)
 
-# %% ../nbs/02_encoders.ipynb #c018
+# %% ../nbs/02_encoders.ipynb #c025
 @singledispatch
 def action_head(space: spaces.Space, # the environment's action space
                 d_model: int, # width of the vectors

@@ -8,7 +8,8 @@ __all__ = ['STATISTICS', 'Episodes', 'keep_infos', 'play', 'RandomAgent', 'Exper
 
 # %% ../nbs/11_evaluation.ipynb #c003
 import time
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 
 import numpy as np
 from gymnasium import spaces
@@ -26,6 +27,7 @@ class Episodes:
     success: np.ndarray # (E,) bool, by the task's own rule
     infos: dict[str, np.ndarray] # what the environment said at reset, overwritten by what it said at the end; (E, ...)
     seconds: float # wall time of the whole game, agent and environment together
+    returns_at: dict[int, np.ndarray] = field(default_factory=dict) # step -> (E,) rewards summed up to and with that step
 
     def __len__(self) -> int:
         return len(self.returns)
@@ -59,37 +61,39 @@ def play(agent, # reset(batch) and act(observations (E, *obs), rewards (E,) or N
          episodes: int, # E; all are played at once
          seed: int, # episode e is seeded with seed + e
          progress: bool = False, # show a bar with steps a second
+         marks: tuple[int, ...] = (), # steps after which the returns so far are noted
         ) -> Episodes: # one row an episode
     "Play every episode once, to its end. Raises ValueError without episodes, RuntimeError if one outlasts `task.max_steps`."
     if episodes < 1:
         raise ValueError(f'episodes is {episodes}: play at least one')
-    env = task.make_vector_env(episodes, AutoresetMode.DISABLED)
-    observations, infos = env.reset(seed=seed)
     running, kept = np.ones(episodes, bool), {}
     returns, lengths, rewards = np.zeros(episodes), np.zeros(episodes, np.int64), None
-    keep_infos(kept, infos, running)
-    agent.reset(episodes)
+    returns_at = {}
     watch = getattr(agent, 'watch', lambda infos: None)
-    start = time.perf_counter()
-    for step in tqdm(range(1, task.max_steps + 1), unit=' steps', mininterval=0.5, disable=not progress):
-        watch(infos)
-        observations, rewards, terminated, truncated, infos = env.step(agent.act(observations, rewards))
-        np.add(returns, rewards, out=returns, where=running)
-        ended = (terminated | truncated) & running
-        if ended.any():
-            lengths[ended] = step
-            keep_infos(kept, infos, ended)
-            running &= ~ended
-            if not running.any():
-                break
-    seconds = time.perf_counter() - start
-    env.close()
+    with closing(task.make_vector_env(episodes, AutoresetMode.DISABLED)) as env:
+        observations, infos = env.reset(seed=seed)
+        keep_infos(kept, infos, running)
+        agent.reset(episodes)
+        start = time.perf_counter()
+        for step in tqdm(range(1, task.max_steps + 1), unit=' steps', mininterval=0.5, disable=not progress):
+            watch(infos)
+            observations, rewards, terminated, truncated, infos = env.step(agent.act(observations, rewards))
+            np.add(returns, rewards, out=returns, where=running)
+            if step in marks: returns_at[step] = returns.copy()
+            ended = (terminated | truncated) & running
+            if ended.any():
+                lengths[ended] = step
+                keep_infos(kept, infos, ended)
+                running &= ~ended
+                if not running.any():
+                    break
+        seconds = time.perf_counter() - start
     if running.any():
         raise RuntimeError(f'{running.sum()} of {episodes} episodes still run after max_steps={task.max_steps}: '
                            'let the environment truncate them, or raise the task\'s max_steps')
-    return Episodes(returns, lengths, task.success(returns), kept, seconds)
+    return Episodes(returns, lengths, task.success(returns), kept, seconds, {mark: returns_at.get(mark, returns) for mark in marks})
 
-# %% ../nbs/11_evaluation.ipynb #c028
+# %% ../nbs/11_evaluation.ipynb #c030
 class RandomAgent:
     "Draws every action from the action space: the floor of a comparison."
     def __init__(self, action_space: spaces.Space, # of one environment
@@ -123,7 +127,7 @@ class ExpertAgent:
         "The expert's actions (batch, ...)."
         return self.expert.act(observations, self.infos)
 
-# %% ../nbs/11_evaluation.ipynb #c046
+# %% ../nbs/11_evaluation.ipynb #c048
 def checked(values) -> np.ndarray:
     "As a 1-D float array. Raises ValueError for no values, other shapes and NaN."
     values = np.asarray(values, dtype=float)
@@ -140,14 +144,14 @@ def mean_sem(values, # (n,) one per training seed
     sem = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
     return float(values.mean()), float(sem)
 
-# %% ../nbs/11_evaluation.ipynb #c051
+# %% ../nbs/11_evaluation.ipynb #c053
 def iqm(values, # (n,) or (..., n)
         axis: int = -1, # the axis to reduce
        ) -> float | np.ndarray:
     "Interquartile mean: the mean without the lowest and the highest quarter of the values."
     return stats.trim_mean(values, 0.25, axis=axis)
 
-# %% ../nbs/11_evaluation.ipynb #c056
+# %% ../nbs/11_evaluation.ipynb #c058
 STATISTICS = {'mean': np.mean, 'iqm': iqm}
 
 
@@ -168,7 +172,7 @@ def bootstrap_interval(values, # (n,) one per training seed
                                method='percentile', rng=np.random.default_rng(seed)).confidence_interval
     return float(interval.low), float(interval.high)
 
-# %% ../nbs/11_evaluation.ipynb #c059
+# %% ../nbs/11_evaluation.ipynb #c061
 def success_interval(successes: int, # how many episodes succeeded
                      episodes: int, # out of how many, all played by the same weights
                      confidence: float = 0.95, # 0 to 1

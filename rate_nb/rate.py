@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LAYERS', 'feed_forward', 'TrXLLayer', 'TrXLILayer', 'GRUGate', 'GTrXLLayer', 'RATEConfig', 'RATEState', 'RATE',
-           'rate', 'rmt', 'trxl', 'dt']
+           'rate', 'rmt', 'trxl', 'dt', 'oracle_dt']
 
 # %% ../nbs/07_rate.ipynb #c003
 from dataclasses import dataclass, fields
@@ -110,12 +110,16 @@ class RATEConfig:
     dropout: float = 0.2            # on hidden states and embeddings
     attention_dropout: float = 0.1
     overlap: int = 0                # steps of a full window that are read again in the next one when acting
+    action_dropout: float = 0.      # probability to blank a past action in training; 1 blanks them in acting too
+    see_return: bool = True         # condition on the return-to-go; otherwise its tokens are blank
+    num_clues: int = 0              # an oracle is told which of so many clues there is to remember; it adds this to the memory tokens
 
     def __post_init__(self):
         if self.layer not in LAYERS: raise ValueError(f"unknown layer {self.layer!r}: choose one of {', '.join(LAYERS)}")
         if self.segment_length < 1: raise ValueError(f"segment_length must be at least 1 step, not {self.segment_length}")
         if not 0 <= self.overlap < self.segment_length:
             raise ValueError(f"overlap must be at least 0 and below segment_length ({self.segment_length}), not {self.overlap}")
+        if not 0 <= self.action_dropout <= 1: raise ValueError(f"action_dropout is a probability, not {self.action_dropout}")
 
 # %% ../nbs/07_rate.ipynb #c021
 @dataclass
@@ -148,6 +152,8 @@ class RATE(SequenceModel):
         self.layers = nn.ModuleList(LAYERS[config.layer](config) for _ in range(config.num_layers))
         self.initial_memory = nn.Parameter(torch.randn(config.memory_tokens, config.d_model))
         self.valve = make_valve(config.valve, config.d_model, config.valve_heads)
+        self.num_clues = config.num_clues
+        if config.num_clues: self.encode_clue = nn.Embedding(config.num_clues, config.d_model)
         self.head = action_head(action_space, config.d_model)
         self._plans = {}
 
@@ -158,11 +164,14 @@ class RATE(SequenceModel):
             self._plans[key] = AttentionPlan.make(visible), distance_table(*visible.shape, self.config.d_model, key[2])
         return self._plans[key]
 
-    def start(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        "The memory before the first segment: the learned tokens M_0, and an empty cache."
-        c = self.config
-        return (self.initial_memory.expand(batch_size, -1, -1),
-                self.initial_memory.new_empty(batch_size, c.num_layers, 0, c.d_model))
+    def start(self, batch_size: int,
+              clue: Tensor | None = None, # (batch,) integers, for an oracle
+             ) -> tuple[Tensor, Tensor]:
+        "The memory before the first segment: the learned tokens M_0, and an empty cache. Raises ValueError for an oracle without a clue."
+        if self.num_clues and clue is None: raise ValueError("an oracle has to be told the clue: use data and an environment that have one")
+        tokens = self.initial_memory.expand(batch_size, -1, -1)
+        if self.num_clues: tokens = tokens + self.encode_clue(clue)[:, None]
+        return tokens, tokens.new_empty(batch_size, self.config.num_layers, 0, self.config.d_model)
 
 # %% ../nbs/07_rate.ipynb #c026
 from fastcore.basics import patch
@@ -171,9 +180,20 @@ from fastcore.basics import patch
 def embed(self: RATE, segment: Segment # (batch, K, …)
          ) -> Tensor: # (batch, 3K, d_model), in the order R_0 o_0 a_0 R_1 …
     "Encode and interleave the three tokens of each step."
-    tokens = torch.stack([self.encode_return(segment.return_to_go), self.encode_observation(segment.observation),
-                          self.encode_action(segment.action)], 2)
+    tokens = torch.stack([self._return_token(segment.return_to_go), self.encode_observation(segment.observation),
+                          self._action_token(segment.action)], 2)
     return self.dropout(tokens.flatten(1, 2))
+
+@patch
+def _return_token(self: RATE, return_to_go):
+    return self.encode_return(return_to_go) * self.config.see_return
+
+@patch
+def _action_token(self: RATE, action):
+    token, p = self.encode_action(action), self.config.action_dropout
+    if p == 1: return torch.zeros_like(token)
+    if not (self.training and p): return token
+    return token * (torch.rand(token.shape[:-1], device=token.device) >= p).unsqueeze(-1)
 
 # %% ../nbs/07_rate.ipynb #c029
 @patch
@@ -187,7 +207,7 @@ def forward(self: RATE, segment: Segment, # (batch, K, …)
             memory: tuple | None = None, # (memory tokens, cache), from the segment before
            ) -> tuple[Tensor, tuple]: # output (batch, K, n), next memory
     "Predict the action of every step of a segment, and what the next segment is to remember."
-    tokens, cache = self.start(len(segment.mask)) if memory is None else memory
+    tokens, cache = self.start(len(segment.mask), segment.clue) if memory is None else memory
     m, steps = self.config.memory_tokens, self.embed(segment)
     plan, table = self._plan(steps.shape[1], cache.shape[2])
     x, hidden = torch.cat([tokens, steps, tokens], 1), []
@@ -200,10 +220,11 @@ def forward(self: RATE, segment: Segment, # (batch, K, …)
 
 # %% ../nbs/07_rate.ipynb #c033
 @patch
-def initial_state(self: RATE, batch_size: int # episodes side by side
+def initial_state(self: RATE, batch_size: int, # episodes side by side
+                  clue: Tensor | None = None, # (batch,) integers, for an oracle
                  ) -> RATEState:
     "Episodes before their first step."
-    return self._open_segment(tuple(part.detach() for part in self.start(batch_size)))
+    return self._open_segment(tuple(part.detach() for part in self.start(batch_size, clue)))
 
 @patch
 def _open_segment(self: RATE, memory, previous=None):
@@ -253,8 +274,8 @@ def step(self: RATE, observation: Tensor, # (batch, …)
          state: RATEState,
         ) -> tuple[Tensor, RATEState]: # output (batch, n)
     "Predict the action of one time step in O(K) work and O(1) memory."
-    now = [self.encode_return(return_to_go), self.encode_observation(observation)]
-    if previous_action is not None: now.insert(0, self.encode_action(previous_action))
+    now = [self._return_token(return_to_go), self.encode_observation(observation)]
+    if previous_action is not None: now.insert(0, self._action_token(previous_action))
     now = torch.stack(now, 1)
     if state.steps == self.segment_length: state, now = self._close_segment(state, now[:, :1]), now[:, 1:]
     if self.config.overlap: state.embedded.append(now)
@@ -288,3 +309,9 @@ def dt(observation_space, action_space, *, num_segments: int = 3, segment_length
     return RATE(observation_space, action_space, _config(
         {"overlap": segment_length*(num_segments - 1)} | config
         | {"segment_length": segment_length*num_segments, "memory_tokens": 0, "valve": "none", "cache_length": 0}))
+
+def oracle_dt(observation_space, action_space, *, num_segments: int = 3, segment_length: int = 10, **config) -> RATE:
+    "DT that is told what there is to remember: one token before and after its window (RATE, Table 5)."
+    return RATE(observation_space, action_space, _config(
+        {"overlap": segment_length*(num_segments - 1), "num_clues": 2} | config
+        | {"segment_length": segment_length*num_segments, "memory_tokens": 1, "valve": "keep", "cache_length": 0}))

@@ -15,13 +15,16 @@ from .trajectories import Segment
 
 # %% ../nbs/05_sequence_model.ipynb #c005
 class SequenceModel(nn.Module):
-    """What every model offers. A subclass sets the four attributes below and writes the three methods.
+    """What every model offers. A subclass sets the first four attributes and writes the three methods.
 
-    `segment_length` is the number of steps K after which the model's memory is renewed, both in training and in acting."""
+    `segment_length` is the number of steps K after which the model's memory is renewed, both in training and in acting.
+    `num_clues` is not 0 for oracles alone: they are told, before an episode starts, what there is to remember, as one of so many clues;
+    their `initial_state` takes `clue`, integers of shape (batch,), and their `forward` finds the same in `segment.clue`."""
     observation_space: spaces.Space
     action_space: spaces.Space
     segment_length: int
     head: nn.Module
+    num_clues: int = 0
 
     def forward(self, segment: Segment, # observation, action, return-to-go, mask: (batch, K, …)
                 memory: tuple | None = None, # what the call for the segment before returned
@@ -44,7 +47,7 @@ class SequenceModel(nn.Module):
 
 # %% ../nbs/05_sequence_model.ipynb #c013
 _builders = {
-    "rate": "rate_nb.rate:rate", "rmt": "rate_nb.rate:rmt", "trxl": "rate_nb.rate:trxl", "dt": "rate_nb.rate:dt",
+    "rate": "rate_nb.rate:rate", "rmt": "rate_nb.rate:rmt", "trxl": "rate_nb.rate:trxl", "dt": "rate_nb.rate:dt", "oracle_dt": "rate_nb.rate:oracle_dt",
     "bc_mlp": "rate_nb.baselines.behavior_cloning:bc_mlp",
     "bc_lstm": "rate_nb.baselines.behavior_cloning:bc_lstm",
     "bc_gru": "rate_nb.baselines.behavior_cloning:bc_gru"}

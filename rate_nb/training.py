@@ -173,6 +173,7 @@ def train(model: SequenceModel, # is trained in place
           fingerprint: str = "", # of the recipe; a checkpoint of another one is refused
           checkpoint_every: int = 200, # iterations
           log_every: int = 20, # iterations
+          augment=None, # called with each batch, a Segment; the model learns from what it returns
           on_checkpoint=None, # called with (iteration, model); what it returns is added to the history
           progress: bool = True, # show a bar
           tracker: str = "tensorboard", # accelerate's name of a logger; "wandb" needs the extra of that name
@@ -199,9 +200,10 @@ def train(model: SequenceModel, # is trained in place
     with deferred_interrupt() as interrupted, bar:
         while iteration < config.iterations:
             for group in optimizer.param_groups: group["lr"] = config.learning_rate * config.learning_rate_factor(iteration)
-            indices = batch_indices(len(trajectories), config.batch_size, iteration, config.seed)[accelerator.process_index::accelerator.num_processes]
-            indices = indices[np.argsort(-trajectories.lengths[indices], kind="stable")]
-            batch = Segment(*(part.to(accelerator.device) for part in trajectories.batch(indices, length)))
+            indices = _own_indices(trajectories, config, iteration, accelerator)
+            batch = trajectories.batch(indices, length).to(accelerator.device)
+            if augment is not None: batch = augment(batch)
+            trajectories.prefetch(_own_indices(trajectories, config, iteration + 1, accelerator), length) # read from disk while the model learns
             loss, norm = _train_batch(accelerator, wrapped, model, optimizer, batch, config, iteration)
             iteration += 1
             bar.update()
@@ -231,6 +233,10 @@ def _resume(checkpoint, fingerprint, model, optimizer): # iteration and history
     tensors, header = load_tensors(checkpoint, fingerprint)
     _restore_training_state(tensors, model, optimizer)
     return header["iteration"], header["history"]
+
+def _own_indices(trajectories, config, iteration, accelerator): # this process's share of a batch, longest first
+    indices = batch_indices(len(trajectories), config.batch_size, iteration, config.seed)[accelerator.process_index::accelerator.num_processes]
+    return indices[np.argsort(-trajectories.lengths[indices], kind="stable")]
 
 def _train_batch(accelerator, wrapped, model, optimizer, batch, config, iteration):
     total, norm = 0., None

@@ -68,6 +68,7 @@ class BehaviorCloning(SequenceModel):
                  num_layers: int = 1, # of the backbone
                  segment_length: int = 10, # K, steps between two cuts of the trajectory in training
                  num_segments: int = 3, # N, segments of a training trajectory; the model itself does not depend on it
+                 num_clues: int = 0, # an oracle is told which of so many clues there is to remember
                 ):
         super().__init__()
         if backbone not in BACKBONES:
@@ -76,26 +77,33 @@ class BehaviorCloning(SequenceModel):
             raise ValueError(f"d_model = {d_model}, num_layers = {num_layers}, segment_length = {segment_length}: each must be at least 1")
         self.observation_space, self.action_space, self.segment_length = observation_space, action_space, segment_length
         self.encode_observation = observation_encoder(observation_space, d_model)
-        self.backbone = BACKBONES[backbone](d_model, num_layers)
+        self.backbone, self.num_clues = BACKBONES[backbone](d_model, num_layers), num_clues
+        if num_clues: self.encode_clue = nn.Embedding(num_clues, d_model)
         self.head = action_head(action_space, d_model)
 
     def forward(self, segment: Segment, # only its observation, (batch, K, …), is looked at
                 memory: tuple | None = None, # what the call for the segment before returned
                ) -> tuple[Tensor, tuple | None]: # output (batch, K, n) and the new memory
-        features, memory = self.backbone(self.encode_observation(segment.observation), memory)
+        encoded = self.encode_observation(segment.observation)
+        if self.num_clues: encoded = encoded + self._told(segment.clue)[:, None]
+        features, memory = self.backbone(encoded, memory)
         return self.head(features), memory
 
-    def initial_state(self, batch_size: int # episodes that are played side by side
-                     ) -> None: # the empty memory
-        return None
+    def _told(self, clue): return self.encode_clue(clue) if self.num_clues else 0.
+
+    def initial_state(self, batch_size: int, # episodes that are played side by side
+                      clue: Tensor | None = None, # (batch,) integers, for an oracle
+                     ) -> tuple: # the empty memory, and what an oracle was told
+        return None, self._told(clue)
 
     def step(self, observation: Tensor, # (batch, …) of this time step
              return_to_go: Tensor, # not looked at
              previous_action: Tensor | None, # not looked at
-             state: tuple | None, # the memory so far
-            ) -> tuple[Tensor, tuple | None]: # output (batch, n) and the new memory
-        features, state = self.backbone(self.encode_observation(observation).unsqueeze(1), state)
-        return self.head(features.squeeze(1)), state
+             state: tuple, # the memory so far, and what an oracle was told
+            ) -> tuple[Tensor, tuple]: # output (batch, n) and the new state
+        memory, told = state
+        features, memory = self.backbone((self.encode_observation(observation) + told).unsqueeze(1), memory)
+        return self.head(features.squeeze(1)), (memory, told)
 
 # %% ../../nbs/baselines/00_behavior_cloning.ipynb #c013
 def bc_mlp(observation_space, action_space, **config) -> BehaviorCloning: # config: options of `BehaviorCloning`
