@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ARRAYS', 'OPTIONAL_ARRAYS', 'PER_EPISODE', 'play_round', 'first_seed', 'play_rounds', 'collect', 'array_hash',
-           'make_manifest', 'save_dataset', 'load_dataset', 'append_rows', 'collect_to_disk', 'dataset_folder',
-           'get_dataset', 'to_minari', 'from_minari']
+           'make_manifest', 'save_dataset', 'write_json', 'load_dataset', 'append_rows', 'collect_to_disk',
+           'dataset_folder', 'get_dataset', 'to_minari', 'from_minari']
 
 # %% ../nbs/09_collection.ipynb #c003
 import hashlib
@@ -169,7 +169,7 @@ def save_dataset(
     unfinished.mkdir(parents=True)
     try:
         for name, array in _arrays(trajectories).items(): np.save(unfinished / f'{name}.npy', array)
-        _write_json(unfinished / 'manifest.json', manifest)
+        write_json(unfinished / 'manifest.json', manifest)
         _move_into_place(unfinished, folder)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -177,9 +177,10 @@ def save_dataset(
     return folder
 
 
-def _write_json(path: Path, content: dict) -> None:
-    "Written whole or not at all, too."
-    temporary = path.with_suffix('.temporary')
+def write_json(path: Path, content: dict) -> None:
+    "Write a JSON file whole or not at all; folders are made as needed."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
     temporary.write_text(json.dumps(content, indent=1))
     os.replace(temporary, path)
 
@@ -285,9 +286,9 @@ def collect_to_disk(
             for name, array in _arrays(played).items():
                 append_rows(unfinished / f'{name}.npy', array, episodes if name in PER_EPISODE else steps)
             episodes, steps = episodes + len(played), steps + played.num_steps
-            _write_json(unfinished / 'progress.json', {'origin': origin, 'episodes': episodes, 'steps': steps})
+            write_json(unfinished / 'progress.json', {'origin': origin, 'episodes': episodes, 'steps': steps})
     written = Trajectories(**_read_arrays(unfinished, [path.stem for path in unfinished.glob('*.npy')], mmap=True))
-    _write_json(unfinished / 'manifest.json', make_manifest(task, written, seed, generator))
+    write_json(unfinished / 'manifest.json', make_manifest(task, written, seed, generator))
     del written  # some systems do not rename what is mapped
     _move_into_place(unfinished, folder)
     (folder / 'progress.json').unlink()

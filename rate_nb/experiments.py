@@ -10,7 +10,6 @@ __all__ = ['MEASUREMENTS', 'PACKAGES', 'Recipe', 'Measurement', 'measure', 'meas
 # %% ../nbs/13_experiments.ipynb #c003
 import hashlib
 import json
-import os
 import subprocess
 import time
 from dataclasses import asdict, dataclass, field, replace
@@ -27,7 +26,7 @@ from tqdm.auto import tqdm
 
 import rate_nb
 from .acting import Agent
-from .collection import get_dataset
+from .collection import get_dataset, write_json
 from .evaluation import play
 from .sequence_model import SequenceModel, make_model, num_parameters
 from .features import EncodedTask, get_encoded_dataset, mirror_half
@@ -186,12 +185,6 @@ class Places:
     def row(self, recipe: Recipe) -> Path: return Path(self.results)/recipe.task/recipe.preset/f"{recipe.key}.json"
     def run(self, recipe: Recipe) -> Path: return Path(self.runs)/recipe.task/recipe.preset/recipe.key
 
-def _write_row(path, row):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(row, indent=1))
-    os.replace(temporary, path)
-
 def _read_row(path):
     try: return json.loads(path.read_text())
     except FileNotFoundError: return None
@@ -228,12 +221,12 @@ def trained_model(recipe: Recipe, places: Places = Places(), progress: bool = Tr
     if facts.exists() and (folder/"model.safetensors").exists():
         return load_model(folder/"model.safetensors", model, recipe.hash), json.loads(facts.read_text())
     folder.mkdir(parents=True, exist_ok=True)
-    _write_row(folder/"recipe.json", asdict(recipe))
+    write_json(folder/"recipe.json", asdict(recipe))
     data, manifest = recipe_data(recipe, places, progress)
     augment = mirror_half(make_task(recipe.task, **recipe.task_options)) if recipe.mirror and recipe.encoder is None else None
     with PeakMemory() as memory:
         history = train(model, data, recipe.training, recipe.length, folder, recipe.hash, augment=augment, progress=progress)
-    _write_row(facts, {"history": history, "seconds": history[-1]["seconds"], "peak_mib": memory.mib,
+    write_json(facts, {"history": history, "seconds": history[-1]["seconds"], "peak_mib": memory.mib,
                        "parameters": num_parameters(model), "data_hash": manifest["sha256"]})
     return model, json.loads(facts.read_text())
 
@@ -253,12 +246,12 @@ def run(recipe: Recipe,
     if row is None:
         row = {"recipe": asdict(recipe), "hash": recipe.hash, "training": training, "measurements": {},
                "versions": {name: version(name) for name in PACKAGES}, "commit": git_commit()}
-        _write_row(path, row)
+        write_json(path, row)
     for measurement in missing:
         start = time.perf_counter()
         with PeakMemory() as memory: answer = measure(measurement, model, recipe, places)
         row["measurements"][measurement.key] = answer | {"wall_seconds": time.perf_counter() - start, "peak_mib": memory.mib}
-        _write_row(path, row)
+        write_json(path, row)
     return _read_row(path)
 
 # %% ../nbs/13_experiments.ipynb #c026
