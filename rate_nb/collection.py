@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ARRAYS', 'OPTIONAL_ARRAYS', 'PER_EPISODE', 'play_round', 'first_seed', 'play_rounds', 'collect', 'array_hash',
            'make_manifest', 'save_dataset', 'write_json', 'load_dataset', 'append_rows', 'collect_to_disk',
-           'dataset_folder', 'get_dataset', 'to_minari', 'from_minari']
+           'dataset_folder', 'one_at_a_time', 'get_dataset', 'to_minari', 'from_minari']
 
 # %% ../nbs/09_collection.ipynb #c003
 import hashlib
@@ -17,6 +17,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -305,12 +306,17 @@ def dataset_folder(
     return Path(root) / f'{task.name}_{options}_{num_trajectories}_seed{seed}'
 
 # %% ../nbs/09_collection.ipynb #c066
-def _acquire(lock: FileLock, name: str) -> None:
-    "Get the lock, with a word to the user if somebody else has it."
+@contextmanager
+def one_at_a_time(folder: Path):
+    "While one process makes the dataset in `folder`, others wait here, with a word to the user."
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.parent / f'.{folder.name}.lock')
     try: lock.acquire(timeout=0)
     except Timeout:
-        tqdm.write(f'another process is collecting {name}; waiting for it')
+        tqdm.write(f'another process is making {folder.name}; waiting for it')
         lock.acquire()
+    try: yield
+    finally: lock.release()
 
 # %% ../nbs/09_collection.ipynb #c067
 def get_dataset(
@@ -324,14 +330,9 @@ def get_dataset(
 ) -> tuple[Trajectories, dict]:  # the data and its manifest
     "Load the dataset; collect it first, or go on collecting it, if it is not there yet."
     folder = dataset_folder(task, num_trajectories, seed, root)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     if not folder.exists():
-        lock = FileLock(folder.parent / f'.{folder.name}.lock')
-        _acquire(lock, folder.name)
-        try:
+        with one_at_a_time(folder):
             if not folder.exists(): collect_to_disk(folder, task, num_trajectories, seed, num_envs, progress)
-        finally:
-            lock.release()
     return load_dataset(folder, task, mmap)
 
 # %% ../nbs/09_collection.ipynb #c116

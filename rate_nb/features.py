@@ -17,7 +17,7 @@ from gymnasium.wrappers import TransformObservation
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from .collection import dataset_folder, get_dataset, load_dataset, make_manifest, save_dataset
+from .collection import dataset_folder, get_dataset, load_dataset, make_manifest, one_at_a_time, save_dataset
 from .tasks.base import Task
 from .trajectories import Segment, Trajectories
 
@@ -84,10 +84,14 @@ def get_encoded_dataset(task: EncodedTask,
     folder = dataset_folder(task, num_trajectories, seed, root)
     folder = folder.with_name(folder.name + "_mirrored"*mirror)
     if not folder.exists():
-        frames, manifest = get_dataset(task.base, num_trajectories, seed, root, progress=progress, mmap=True)
-        data = _encode(task, frames, mirror, progress)
-        save_dataset(folder, data, make_manifest(task, data, seed, f"{manifest['generator']}, encoded"))
+        with one_at_a_time(folder):
+            if not folder.exists(): _encode_dataset(folder, task, num_trajectories, seed, root, progress, mirror)
     return load_dataset(folder, task)
+
+def _encode_dataset(folder, task, num_trajectories, seed, root, progress, mirror):
+    frames, manifest = get_dataset(task.base, num_trajectories, seed, root, progress=progress)
+    data = _encode(task, frames, mirror, progress)
+    save_dataset(folder, data, make_manifest(task, data, seed, f"{manifest['generator']}, encoded"))
 
 def _encode(task, frames, mirror, progress):
     features, actions = [[], []], [[], []]

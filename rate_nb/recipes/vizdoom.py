@@ -85,12 +85,13 @@ PRESETS = {
         teacher=None, num_trajectories=5000, train_steps=150, segment_length=50, seeds=6, test_steps=2100, episodes=100, targets=(10., 30., 56.5, 100.), held_out=96,
         ablation_seeds=3, jobs=1)}
 
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c011
 def get_preset(name: str) -> Preset:
     "A preset by name. Raises ValueError for an unknown one."
     if name not in PRESETS: raise ValueError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c011
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c012
 def vizdoom_recipe(name: str, # a key of CONTESTANTS
                    preset: str = "laptop", # a key of PRESETS
                    seed: int = 0,
@@ -105,44 +106,52 @@ def vizdoom_recipe(name: str, # a key of CONTESTANTS
                   model_options=context | chosen.sizes[contestant.size] | contestant.model_options,
                   training=replace(chosen.training, seed=seed, **contestant.training), **frozen)
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c014
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c015
 def play_whole(chosen: Preset, # whose test it is
                **changes, # of the task or of `rate_nb.experiments.measure_episodes`
               ) -> Measurement:
     "The question of Figure 3: how much does it earn, episode by episode?"
     return Measurement("episodes", dict(max_steps=chosen.test_steps, episodes=chosen.episodes, seed=1_000_000, marks=(90, 180)) | changes)
 
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c016
 def imitate(chosen: Preset, **changes) -> Measurement:
     "How well does it predict the expert in new episodes?"
     return Measurement("imitation", dict(num_trajectories=chosen.held_out, data_seed=1) | changes)
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c015
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c017
 def _teacher(chosen, preset, seeds, models):
     return [(teacher_recipe(preset), [imitate(chosen), imitate(chosen, wrong_clue=True), play_whole(chosen)])] if chosen.teacher else []
 
 def _figure_3(chosen, preset, seeds, models):
     return [(vizdoom_recipe(name, preset, seed), [play_whole(chosen), imitate(chosen)]) for seed in seeds for name in FIGURE_3 if name in models]
 
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c018
 def _without(chosen, preset, seeds, models):
     return [(vizdoom_recipe(name, preset, seed), [play_whole(chosen, pillar_steps=0)]) for seed in seeds[:1] for name in ("RATE", "RMT", "TrXL", "DT") if name in models]
 
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c019
 def _copycat(chosen, preset, seeds, models):
     return [(vizdoom_recipe(name, preset, seed), [imitate(chosen), play_whole(chosen)]) for seed in seeds[:chosen.ablation_seeds] for name in COPYCAT if name in models]
 
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c020
 def _targets(chosen, preset, seeds, models):
     return [(vizdoom_recipe(name, preset, seed), [play_whole(chosen, target_return=target) for target in chosen.targets])
             for seed in seeds[:1] for name in ("RATE, triplet", "DT, triplet") if name in models]
 
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c021
 def _noise(chosen, preset, seeds, models):
     def noisy(part, alpha): return Measurement("noisy episodes", play_whole(chosen).options | dict(part=part, alpha=alpha))
     return [(vizdoom_recipe("RATE, cache", preset, seed), [noisy(part, alpha) for part, alpha in (("tokens", 0.), ("tokens", 1.), ("cache", 1.))])
             for seed in seeds[:chosen.ablation_seeds] if "RATE, cache" in models]
 
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c022
 def _detached(chosen, preset, seeds, models):
     return [(vizdoom_recipe("RATE, detached", preset, seed), [imitate(chosen), play_whole(chosen)]) for seed in seeds[:chosen.ablation_seeds] if "RATE, detached" in models]
 
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c023
 STUDIES = {"teacher": _teacher, "figure 3": _figure_3, "copycat": _copycat, "without pillar": _without, "figure 8": _noise, "detached": _detached, "targets": _targets}
 
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c024
 def vizdoom_plan(study: str, # a key of STUDIES
                  preset: str = "laptop", # a key of PRESETS
                  seeds: list[int] | None = None, # training seeds; None: those of the preset
@@ -155,7 +164,7 @@ def vizdoom_plan(study: str, # a key of STUDIES
     chosen = get_preset(preset)
     return STUDIES[study](chosen, preset, list(range(chosen.seeds)) if seeds is None else list(seeds), list(CONTESTANTS) if models is None else models)
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c018
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c027
 def _scores(answer): # of one set of episodes
     returns, clue = np.array(answer["returns"]), np.array(answer["clue"])
     red, green = (returns[clue == color].mean() for color in range(len(COLORS)))
@@ -163,6 +172,7 @@ def _scores(answer): # of one set of episodes
     return {"all": returns.mean(), "red": red, "green": green, "imbalance": abs(red - green), "steps 0-89": early, "steps 90-179": later - early,
             "steps survived": np.mean(answer["lengths"]), "episodes": len(returns)}
 
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c028
 def by_pillar(rows: list[dict], # from `sweep`
               kind: str = "episodes", # of measurement
              ) -> pd.DataFrame: # name, seed, options, all, red, green, imbalance, steps 0-89, steps 90-179, steps survived, episodes
@@ -171,6 +181,7 @@ def by_pillar(rows: list[dict], # from `sweep`
     if frame.empty: return frame
     return pd.concat([frame.drop(columns=["episodes"]), pd.DataFrame([_scores(answer) for answer in frame.to_dict("records")])], axis=1)
 
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c029
 def pillar_table(frame: pd.DataFrame, # from `by_pillar`
                  index: list[str] = ["name"],
                 ) -> pd.DataFrame: # of texts, "mean ± standard error" over seeds
@@ -178,12 +189,14 @@ def pillar_table(frame: pd.DataFrame, # from `by_pillar`
     def say(x): return f"{x.mean():.1f}" + (f" ± {x.sem():.1f}" if len(x) > 1 else "")
     return frame.groupby(index, sort=False)[["all", "red", "green", "imbalance", "steps survived"]].agg(say)
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c021
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c032
 CONTROLS = {"expert": dict(), "takes both": dict(likes="both"), "always red": dict(likes="red"), "always green": dict(likes="green")}
 
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c033
 class _Control(ExpertAgent):
     def __init__(self, **options): self.expert, self.infos = TwoColorsExpert(**options), {}
 
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c034
 def control_scores(preset: str = "laptop", # a key of PRESETS
                    places: Places = Places(),
                   ) -> pd.DataFrame: # as `by_pillar`
@@ -198,12 +211,13 @@ def control_scores(preset: str = "laptop", # a key of PRESETS
         write_json(path, answers)
     return pd.DataFrame([{"name": name, "seed": 0} | _scores(answers[name]) for name in CONTROLS])
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c023
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c036
 def _say(scores):
     if len(scores) == 0: return "–"
     mean, sem = mean_sem(scores) if len(scores) > 1 else (scores[0], np.nan)
     return f"{mean:.1f}" + ("" if np.isnan(sem) else f" ± {sem:.1f}") + f" ({len(scores)} seed{'s' * (len(scores) > 1)})"
 
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c037
 def vizdoom_verdicts(rows: dict[str, list[dict]], # study -> rows
                      preset: Preset,
                     ) -> list[dict]: # claim, paper, ours, verdict

@@ -60,13 +60,13 @@ COLORS = ('red', 'green')  # the clue is an index into this
 PILLARS = {'red': 20001, 'green': 20002}  # thing numbers of our actors
 SPAWNER = 20003
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c010
 def thing(x: int, y: int, kind: int, angle: int = 0) -> str:
     "One UDMF thing, present at all difficulties."
     skills = ' '.join(f'skill{level}=true;' for level in range(1, 6))
     return f'thing {{ x={x}.0; y={y}.0; angle={angle}; type={kind}; {skills} single=true; }}\n'
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c011
 def room_text(
     pillar: str | None,  # 'red', 'green', or None for a room without one
 ) -> str:
@@ -81,7 +81,7 @@ def room_text(
     text += thing(*START, kind=1, angle=90) + thing(0, 0, SPAWNER)
     return text + (thing(0, 0, PILLARS[pillar]) if pillar else '')
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c012
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c014
 FRAME_SKIP = 2  # tics a step
 SCATTER = ('frandom(-600, 600), frandom(-600, 600), 0, 0, 0, 0, 0, '
            'SXF_ABSOLUTEPOSITION|SXF_NOCHECKPOSITION')  # anywhere in the room
@@ -106,7 +106,7 @@ actor {name} : {kind} {{
 GREEN_COUNTER = 'Inventory.Amount 1\n  Inventory.MaxAmount 1000000'
 RED_COUNTER = 'Armor.SaveAmount 1\n  Armor.MaxSaveAmount 1000000\n  Armor.SavePercent 1'
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c013
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c015
 PILLAR = '''
 actor {name} {number} {{
   +SOLID
@@ -139,7 +139,7 @@ actor Spawner {number} {{
 }}
 '''
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c015
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c017
 def actors_text(
     pillar_steps: int | None,  # how long the pillar stands, in steps; None for ever
 ) -> str:
@@ -151,10 +151,10 @@ def actors_text(
             + PILLAR.format(name='GreenPillar', number=PILLARS['green'], sprite='PILG', tics=tics)
             + HAND.format(number=SPAWNER, scatter=SCATTER))
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c018
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c020
 PAINT = {'red': (230, 30, 30), 'green': (40, 210, 40)}
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c021
 def png_bytes(
     pixels: np.ndarray,  # (height, width, 4) uint8, red green blue alpha
     standing: bool = False,  # a sprite that stands on the floor, not a texture
@@ -167,7 +167,7 @@ def png_bytes(
     Image.fromarray(pixels).save(file, 'PNG', pnginfo=extra)
     return file.getvalue()
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c019
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c022
 def ball(
     color: str,  # 'red' or 'green'
     size: int = 40,  # pixels; a pixel is a map unit
@@ -177,7 +177,7 @@ def ball(
     shade = np.clip(1.1 - .5 * np.hypot(x + .4, y + .4), .3, 1)
     return np.dstack([shade[..., None] * PAINT[color], 255 * (x**2 + y**2 <= 1)]).astype(np.uint8)
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c023
 def pillar(
     color: str,  # 'red' or 'green'
     width: int = 64,  # pixels
@@ -188,7 +188,7 @@ def pillar(
     shade = np.sqrt(1 - .9 * ((x + .5) / width * 2 - 1)**2) * np.where(y % 32 < 3, .6, 1)
     return np.dstack([shade[..., None] * PAINT[color], np.full((height, width), 255)]).astype(np.uint8)
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c024
 def surface(
     rgb: tuple[int, int, int],  # mean colour
     contrast: float,  # standard deviation of the blotches, in grey levels
@@ -202,13 +202,13 @@ def surface(
     grey = np.dstack([blotches - 40 * joints] * 3) + rgb
     return np.dstack([grey.clip(0, 255), np.full((64, 64), 255)]).astype(np.uint8)
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c021
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c026
 SPRITES = {'BALRA0': lambda: ball('red'), 'BALGA0': lambda: ball('green'),
            'PILRA0': lambda: pillar('red'), 'PILGA0': lambda: pillar('green')}
 TEXTURES = {'ACID': lambda: surface((130, 110, 60), 10, seed=0), 'WALL': lambda: surface((110, 110, 130), 8, seed=1, bricks=True),
             'CEILING': lambda: surface((60, 60, 70), 5, seed=2)}
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c024
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c029
 def scenario_wad(
     pillar_steps: int | None,  # steps until the pillar vanishes; None never, 0 no pillar at all
 ) -> bytes:
@@ -222,7 +222,7 @@ def scenario_wad(
         lumps += [(f'MAP0{number}', b''), ('TEXTMAP', room.encode()), ('ENDMAP', b'')]
     return wad_bytes(lumps)
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c030
 @functools.cache
 def scenario_path(
     pillar_steps: int | None,  # as in `scenario_wad`
@@ -238,11 +238,11 @@ def scenario_path(
         os.replace(unfinished, path)
     return path
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c027
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c033
 REMEDY = ("pip install 'rate_nb[vizdoom]'; where pip must build it, install its system libraries first "
           "(Debian: apt install cmake libboost-all-dev libsdl2-dev libopenal-dev)")
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c034
 def load_vizdoom():
     "Import ViZDoom now, not with this module; ImportError with the remedy if it is missing or broken."
     try:
@@ -250,7 +250,7 @@ def load_vizdoom():
     except (ImportError, OSError) as error:
         raise ImportError(f"ViZDoom cannot be imported ({error}): {REMEDY}") from None
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c035
 @functools.cache
 def check_engine(
     wad: Path,  # scenario
@@ -271,7 +271,7 @@ def check_engine(
                            f"if the scenario was not changed, the installation is broken: {REMEDY}")
     return program
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c031
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c039
 LAUNCHER = '''#!/bin/sh
 id=$(echo "$*" | sed 's/.*viz_instance_id \\([^ ]*\\).*/\\1/')
 {{
@@ -285,7 +285,7 @@ BUTTONS = ('TURN_LEFT', 'TURN_RIGHT', 'MOVE_FORWARD')
 VARIABLES = ('HEALTH', 'ARMOR', 'POSITION_X', 'POSITION_Y', 'ANGLE', 'VELOCITY_X', 'VELOCITY_Y')
 SHOWN = {'hud': False, 'weapon': False, 'crosshair': False, 'messages': False, 'screen_flashes': False, 'decals': False, 'particles': False}
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c032
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c040
 class Engine:
     "One ViZDoom process that plays our scenario, and ends when this process does."
 
@@ -345,11 +345,11 @@ class Engine:
     def __del__(self):
         if getattr(self, 'leash', None) is not None: self.close()
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c037
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c045
 FULL_HP = 100.
 STEP_REWARD, TOUCH_HP = 0.02, 25
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c046
 def paper_rules(
     hp: float,  # before the step
     step: int,  # number of the step, from 1
@@ -360,17 +360,17 @@ def paper_rules(
     hp = min(hp - 10 / 32 + TOUCH_HP * (right - wrong), FULL_HP)
     return hp, right + STEP_REWARD * (hp > 0)
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c047
 def reference_rules(hp: float, step: int, right: int, wrong: int) -> tuple[float, float]:
     "The rules of the authors' published code; parameters as in `paper_rules`."
     drained = 8 * (FRAME_SKIP * step // 32 - FRAME_SKIP * (step - 1) // 32)
     after = min(hp - drained + TOUCH_HP * (right - wrong), FULL_HP)
     return after, float(after > hp) + STEP_REWARD
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c048
 RULES = {'paper': paper_rules, 'reference': reference_rules}
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c041
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c052
 ACTIONS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1], [0, 1, 1]])  # buttons: left, right, forward
 MIRRORED_ACTIONS = [1, 0, 2, 4, 3]
 ACTION_NAMES = ('left', 'right', 'forward', 'left + forward', 'right + forward')
@@ -382,7 +382,7 @@ MAX_ITEMS, NO_ITEM = 192, -1
 INFOS = {'clue': ((), np.int64), 'right_touches': ((), np.int64), 'wrong_touches': ((), np.int64), 'hp': ((), np.float64)}
 EXPERT_INFOS = {'episode_seed': ((), np.int64), 'player': ((5,), np.float32), 'items': ((MAX_ITEMS, 3), np.float32)}
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c053
 def shrink(
     frame: np.ndarray,  # (height, width, 3) uint8
 ) -> np.ndarray:  # (3, 64, 112) uint8
@@ -391,7 +391,7 @@ def shrink(
     small = Image.fromarray(frame).resize((WIDTH, HEIGHT), Image.Resampling.BOX)
     return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c044
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c056
 class TwoColorsEnv(gym.Env):
     "ViZDoom-Two-Colors, one episode at a time; the engine starts at the first reset."
     metadata = {'render_modes': ['rgb_array'], 'render_fps': 35 / FRAME_SKIP}
@@ -446,7 +446,7 @@ class TwoColorsEnv(gym.Env):
         if self.engine is not None: self.engine.close()
         self.engine, self.ended = None, True
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c046
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c058
 @patch
 def _begin(self: TwoColorsEnv) -> None:
     "Begin the episode in the engine."
@@ -456,14 +456,14 @@ def _begin(self: TwoColorsEnv) -> None:
     self.engine.game.new_episode()
     self.state = self.engine.game.get_state()
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c059
 @patch
 def _advance(self: TwoColorsEnv, action: int) -> None:
     "Play one step in the engine."
     self.engine.game.make_action(ACTIONS[action].tolist(), FRAME_SKIP)
     self.state = self.engine.game.get_state()
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c060
 @patch
 def _resilient(self: TwoColorsEnv, work) -> None:
     "Do `work`; if the engine dies, do it once more with a new engine at the same point of the episode."
@@ -482,13 +482,13 @@ def _resilient(self: TwoColorsEnv, work) -> None:
         raise RuntimeError(f"the ViZDoom engine died twice in a row ({error}): is memory short? give fewer "
                            "environments at once, and reset() to begin again") from None
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c047
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c061
 @patch
 def _observe(self: TwoColorsEnv) -> np.ndarray:
     "The picture (3, 64, 112) uint8."
     return shrink(self.state.screen_buffer)
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c062
 @patch
 def _info(self: TwoColorsEnv) -> dict[str, Any]:
     "Facts for plots and results, and for an expert if it asked for them."
@@ -501,12 +501,12 @@ def _info(self: TwoColorsEnv) -> dict[str, Any]:
     player = np.array(self.state.game_variables[2:], dtype=np.float32)
     return info | {'episode_seed': self.episode_seed, 'player': player, 'items': items}
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c065
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c080
 def _views(buffers: dict, num_envs: int, layout: dict) -> dict[str, np.ndarray]:
     "Arrays (num_envs, ...) that look into the shared buffers."
     return {name: np.frombuffer(buffers[name], dtype).reshape(num_envs, *shape) for name, (shape, dtype) in layout.items()}
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c081
 def _play_rows(env_fn, rows: list[int], num_envs: int, layout: dict, buffers: dict, connection) -> None:
     "Work of one process: own the environments `rows`, obey commands, write results into the shared arrays."
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
@@ -530,12 +530,12 @@ def _play_rows(env_fn, rows: list[int], num_envs: int, layout: dict, buffers: di
     finally:
         for env in envs.values(): env.close()
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c082
 def _store(shared: dict, row: int, observation: np.ndarray, info: dict) -> None:
     shared['observation'][row] = observation
     for key, value in info.items(): shared[key][row] = value
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c066
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c083
 class WorkerVectorEnv(gym.vector.VectorEnv):
     "Environments side by side, shared out among processes; an ended row rests until it is reset."
 
@@ -567,7 +567,7 @@ class WorkerVectorEnv(gym.vector.VectorEnv):
             process.start(); theirs.close()
             self.connections.append(connection); self.processes.append(process)
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c067
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c084
 @patch
 def _command(self: WorkerVectorEnv, command: str, arguments: list) -> None:
     "Send a command to every worker and wait for all; RuntimeError if one fails or has died."
@@ -588,7 +588,7 @@ def _command(self: WorkerVectorEnv, command: str, arguments: list) -> None:
         self.close()
         raise RuntimeError('; '.join(failures))
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c085
 @patch
 def reset(self: WorkerVectorEnv, *, seed: int | list[int | None] | None = None, options: dict | None = None):
     "Begin an episode in every row, or in the rows that `options['reset_mask']` marks; row i gets seed + i."
@@ -597,7 +597,7 @@ def reset(self: WorkerVectorEnv, *, seed: int | list[int | None] | None = None, 
     self._command('reset', [{row: seeds[row] for row in rows if mask[row]} for rows in self.rows])
     return self.shared['observation'].copy(), self._infos(mask)
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c086
 @patch
 def step(self: WorkerVectorEnv, actions: np.ndarray):
     "Step the rows whose episode is still running; the others repeat their last observation and earn 0."
@@ -607,13 +607,13 @@ def step(self: WorkerVectorEnv, actions: np.ndarray):
     results = (self.shared[name].copy() for name in ('observation', 'reward', 'terminated', 'truncated'))
     return *results, self._infos(running)
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c087
 @patch
 def _infos(self: WorkerVectorEnv, rows: np.ndarray) -> dict[str, np.ndarray]:
     "Infos of `rows` as gymnasium arranges them: an array a key, and a mask that says which rows are meant."
     return {key: self.shared[key].copy() for key in self.info_keys} | {f'_{key}': rows.copy() for key in self.info_keys}
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c088
 @patch
 def close_extras(self: WorkerVectorEnv, **kwargs) -> None:
     "Let the workers end their engines and themselves; called by `close()`."
@@ -622,7 +622,7 @@ def close_extras(self: WorkerVectorEnv, **kwargs) -> None:
         process.join(10)
         if process.is_alive(): process.kill(); process.join()
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c075
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c096
 THRUST, FRICTION = 0.78125, 0.90625  # of the player: units a tic², and what is left of the speed after a tic
 SLOW_TURN, FULL_TURN = np.deg2rad(320 / 65536 * 360), np.deg2rad(640 / 65536 * 360)  # a tic
 SLOW_TICS = 5  # turning is slow for the first tics that a turn button is held
@@ -631,16 +631,16 @@ TURNS = [(side, moving, steps) for steps in range(1, 16) for side in (1, -1) for
 PLANS = [(0, True, 0)] + TURNS  # side to turn to (1 left), running meanwhile, for how many steps; then straight on
 HORIZON = 72  # steps that a plan looks ahead
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c097
 def plan_action(side: int, moving: bool) -> int:
     "The action that turns to a side, running or not."
     return {(1, False): 0, (-1, False): 1, (0, True): 2, (1, True): 3, (-1, True): 4}[side, moving]
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c098
 FIRST_ACTIONS = np.array([plan_action(side, moving) for side, moving, _ in PLANS])
 CONTINUED = np.array([PLANS.index((side, moving, steps - 1)) if steps > 1 else 0 for side, moving, steps in PLANS])
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c099
 def plan_paths(
     held: int,  # steps for which a turn button has been held
 ) -> np.ndarray:  # (plans, HORIZON, 2) positions after every step, units; heading 0, from rest
@@ -658,7 +658,7 @@ def plan_paths(
             paths[plan, tic // FRAME_SKIP] = place
     return paths
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c076
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c100
 THINK_EVERY = 2  # steps between two looks for a better plan
 STRIDE = 3  # steps between two points of a path that are looked at: a ball is 72 units wide, a step at most 17
 HELD = 3  # steps after which a turn is quick
@@ -669,7 +669,7 @@ RIGHT_VALUE, WRONG_VALUE, PILLAR_VALUE = 1., -1.5, -3.
 DISCOUNT = (0.97 ** (STRIDE * np.arange(1, HORIZON // STRIDE + 1))).astype(np.float32)  # at every point of a path
 LOYALTY = 0.2  # added to the plan that is being carried out, against wavering
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c101
 def in_view(
     player: np.ndarray,  # (5,) x, y, angle in degrees, velocity x, y
     items: np.ndarray,  # (MAX_ITEMS, 3) x, y, kind
@@ -682,7 +682,7 @@ def in_view(
     aside = north * np.cos(heading) - east * np.sin(heading)
     return items[np.abs(aside) <= forward * np.tan(VIEW)]
 
-
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c102
 def plan_values(
     player: np.ndarray,  # (5,) x, y, angle in degrees, velocity x, y
     held: int,  # steps for which a turn button has been held
@@ -700,7 +700,7 @@ def plan_values(
     touched &= np.abs(path[..., 1:] - items[:, 1]) < reach
     return (touched * DISCOUNT[:, None]).max(axis=1) @ worth[kinds]  # the first touch counts
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c079
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c105
 class TwoColorsExpert:
     "Plans with what the camera sees; needs an environment with `expert_infos`."
 
@@ -752,7 +752,7 @@ class TwoColorsExpert:
         self.noisy_steps = np.maximum(self.noisy_steps - 1, 0)
         return actions
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c081
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c107
 @dataclass(frozen=True)
 class ViZDoomTwoColors(Task):
     "ViZDoom-Two-Colors (after Sorokin et al. 2022) with the rules of the RATE paper."
