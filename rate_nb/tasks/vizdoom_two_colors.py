@@ -27,6 +27,7 @@ import signal
 import struct
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -536,6 +537,15 @@ def _store(shared: dict, row: int, observation: np.ndarray, info: dict) -> None:
     for key, value in info.items(): shared[key][row] = value
 
 # %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c083
+@contextmanager
+def _plain_start_method():
+    "A new process learns how its parent starts processes, and would not know a way that another library (joblib) has added."
+    method = multiprocessing.get_start_method()
+    multiprocessing.set_start_method('spawn', force=True)
+    try: yield
+    finally: multiprocessing.set_start_method(method, force=True)
+
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c084
 class WorkerVectorEnv(gym.vector.VectorEnv):
     "Environments side by side, shared out among processes; an ended row rests until it is reset."
 
@@ -564,10 +574,11 @@ class WorkerVectorEnv(gym.vector.VectorEnv):
         for rows in self.rows:
             connection, theirs = context.Pipe()
             process = context.Process(target=_play_rows, args=(env_fn, rows, num_envs, layout, buffers, theirs), daemon=True)
-            process.start(); theirs.close()
+            with _plain_start_method(): process.start()
+            theirs.close()
             self.connections.append(connection); self.processes.append(process)
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c084
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c085
 @patch
 def _command(self: WorkerVectorEnv, command: str, arguments: list) -> None:
     "Send a command to every worker and wait for all; RuntimeError if one fails or has died."
@@ -588,7 +599,7 @@ def _command(self: WorkerVectorEnv, command: str, arguments: list) -> None:
         self.close()
         raise RuntimeError('; '.join(failures))
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c085
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c086
 @patch
 def reset(self: WorkerVectorEnv, *, seed: int | list[int | None] | None = None, options: dict | None = None):
     "Begin an episode in every row, or in the rows that `options['reset_mask']` marks; row i gets seed + i."
@@ -597,7 +608,7 @@ def reset(self: WorkerVectorEnv, *, seed: int | list[int | None] | None = None, 
     self._command('reset', [{row: seeds[row] for row in rows if mask[row]} for rows in self.rows])
     return self.shared['observation'].copy(), self._infos(mask)
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c086
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c087
 @patch
 def step(self: WorkerVectorEnv, actions: np.ndarray):
     "Step the rows whose episode is still running; the others repeat their last observation and earn 0."
@@ -607,13 +618,13 @@ def step(self: WorkerVectorEnv, actions: np.ndarray):
     results = (self.shared[name].copy() for name in ('observation', 'reward', 'terminated', 'truncated'))
     return *results, self._infos(running)
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c087
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c088
 @patch
 def _infos(self: WorkerVectorEnv, rows: np.ndarray) -> dict[str, np.ndarray]:
     "Infos of `rows` as gymnasium arranges them: an array a key, and a mask that says which rows are meant."
     return {key: self.shared[key].copy() for key in self.info_keys} | {f'_{key}': rows.copy() for key in self.info_keys}
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c088
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c089
 @patch
 def close_extras(self: WorkerVectorEnv, **kwargs) -> None:
     "Let the workers end their engines and themselves; called by `close()`."
@@ -622,7 +633,7 @@ def close_extras(self: WorkerVectorEnv, **kwargs) -> None:
         process.join(10)
         if process.is_alive(): process.kill(); process.join()
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c096
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c099
 THRUST, FRICTION = 0.78125, 0.90625  # of the player: units a tic², and what is left of the speed after a tic
 SLOW_TURN, FULL_TURN = np.deg2rad(320 / 65536 * 360), np.deg2rad(640 / 65536 * 360)  # a tic
 SLOW_TICS = 5  # turning is slow for the first tics that a turn button is held
@@ -631,16 +642,16 @@ TURNS = [(side, moving, steps) for steps in range(1, 16) for side in (1, -1) for
 PLANS = [(0, True, 0)] + TURNS  # side to turn to (1 left), running meanwhile, for how many steps; then straight on
 HORIZON = 72  # steps that a plan looks ahead
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c097
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c100
 def plan_action(side: int, moving: bool) -> int:
     "The action that turns to a side, running or not."
     return {(1, False): 0, (-1, False): 1, (0, True): 2, (1, True): 3, (-1, True): 4}[side, moving]
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c098
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c101
 FIRST_ACTIONS = np.array([plan_action(side, moving) for side, moving, _ in PLANS])
 CONTINUED = np.array([PLANS.index((side, moving, steps - 1)) if steps > 1 else 0 for side, moving, steps in PLANS])
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c099
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c102
 def plan_paths(
     held: int,  # steps for which a turn button has been held
 ) -> np.ndarray:  # (plans, HORIZON, 2) positions after every step, units; heading 0, from rest
@@ -658,7 +669,7 @@ def plan_paths(
             paths[plan, tic // FRAME_SKIP] = place
     return paths
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c100
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c103
 THINK_EVERY = 2  # steps between two looks for a better plan
 STRIDE = 3  # steps between two points of a path that are looked at: a ball is 72 units wide, a step at most 17
 HELD = 3  # steps after which a turn is quick
@@ -669,7 +680,7 @@ RIGHT_VALUE, WRONG_VALUE, PILLAR_VALUE = 1., -1.5, -3.
 DISCOUNT = (0.97 ** (STRIDE * np.arange(1, HORIZON // STRIDE + 1))).astype(np.float32)  # at every point of a path
 LOYALTY = 0.2  # added to the plan that is being carried out, against wavering
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c101
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c104
 def in_view(
     player: np.ndarray,  # (5,) x, y, angle in degrees, velocity x, y
     items: np.ndarray,  # (MAX_ITEMS, 3) x, y, kind
@@ -682,7 +693,7 @@ def in_view(
     aside = north * np.cos(heading) - east * np.sin(heading)
     return items[np.abs(aside) <= forward * np.tan(VIEW)]
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c102
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c105
 def plan_values(
     player: np.ndarray,  # (5,) x, y, angle in degrees, velocity x, y
     held: int,  # steps for which a turn button has been held
@@ -700,7 +711,7 @@ def plan_values(
     touched &= np.abs(path[..., 1:] - items[:, 1]) < reach
     return (touched * DISCOUNT[:, None]).max(axis=1) @ worth[kinds]  # the first touch counts
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c105
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c108
 class TwoColorsExpert:
     "Plans with what the camera sees; needs an environment with `expert_infos`."
 
@@ -752,7 +763,7 @@ class TwoColorsExpert:
         self.noisy_steps = np.maximum(self.noisy_steps - 1, 0)
         return actions
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c107
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c110
 @dataclass(frozen=True)
 class ViZDoomTwoColors(Task):
     "ViZDoom-Two-Colors (after Sorokin et al. 2022) with the rules of the RATE paper."
