@@ -181,8 +181,7 @@ def train(model: SequenceModel, # is trained in place
     """Train, or continue where `folder` left off, until `config.iterations`; ends with `model.safetensors` there.
 
     Raises ValueError when a trajectory is longer than `length` and FloatingPointError when the loss is not finite."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder := Path(folder)).mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator(log_with=tracker, project_dir=folder)
     accelerator.init_trackers("log")
     torch.manual_seed(config.seed)

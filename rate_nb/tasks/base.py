@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 import gymnasium as gym
 import numpy as np
+from fastcore.basics import patch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 # %% ../../nbs/tasks/00_base.ipynb #c006
@@ -113,19 +114,22 @@ class Task:
         if autoreset_mode == AutoresetMode.DISABLED: return RestingVectorEnv(makers)
         return SyncVectorEnv(makers, autoreset_mode=autoreset_mode)
 
-    def for_expert(self) -> 'Task':
-        "The task with an environment whose infos hold all that its expert needs; itself if they always do."
-        return self
-
-    def mirror(self, observation, action) -> tuple:
-        "Mirror image of a batch of observations and actions (tensors), for tasks that know no left and right."
-        raise NotImplementedError(f"{type(self).__name__} has no mirror image: train without mirror")
-
     def options(self) -> dict[str, Any]:
         "The options that make this task again: `make_task(task.name, **task.options())`."
         return asdict(self)
 
-# %% ../../nbs/tasks/00_base.ipynb #c020
+# %% ../../nbs/tasks/00_base.ipynb #c018
+@patch
+def for_expert(self: Task) -> Task:
+    "The task with an environment whose infos hold all that its expert needs; itself if they always do."
+    return self
+
+@patch
+def mirror(self: Task, observation, action) -> tuple:
+    "Mirror image of a batch of observations and actions (tensors), for tasks that know no left and right."
+    raise NotImplementedError(f"{type(self).__name__} has no mirror image: train without mirror")
+
+# %% ../../nbs/tasks/00_base.ipynb #c022
 _TASKS: dict[str, str | type[Task]] = {}
 
 
@@ -143,7 +147,7 @@ def task_names() -> list[str]:
     "The names of all registered tasks, sorted."
     return sorted(_TASKS)
 
-# %% ../../nbs/tasks/00_base.ipynb #c022
+# %% ../../nbs/tasks/00_base.ipynb #c024
 def _task_class(name: str) -> type[Task]:
     "The class behind a name; imports its module."
     if name not in _TASKS:
@@ -166,6 +170,6 @@ def make_task(
         raise ValueError(f"task {name!r}: {error}; its options: {inspect.signature(cls)}") from None
     return cls(**options)
 
-# %% ../../nbs/tasks/00_base.ipynb #c024
+# %% ../../nbs/tasks/00_base.ipynb #c026
 register_task('tmaze', 'rate_nb.tasks.tmaze:TMaze')
 register_task('vizdoom_two_colors', 'rate_nb.tasks.vizdoom_two_colors:ViZDoomTwoColors')
