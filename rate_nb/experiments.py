@@ -223,9 +223,9 @@ def trained_model(recipe: Recipe, places: Places = Places(), progress: bool = Tr
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder/"recipe.json", asdict(recipe))
     data, manifest = recipe_data(recipe, places, progress)
-    augment = mirror_half(make_task(recipe.task, **recipe.task_options)) if recipe.mirror and recipe.encoder is None else None
+    changed = {"augment": mirror_half(make_task(recipe.task, **recipe.task_options))} if recipe.mirror and recipe.encoder is None else {}
     with PeakMemory() as memory:
-        history = train(model, data, recipe.training, recipe.length, folder, recipe.hash, augment=augment, progress=progress)
+        history = train(model, data, recipe.training, recipe.length, folder, recipe.hash, progress=progress, **changed)
     write_json(facts, {"history": history, "seconds": history[-1]["seconds"], "peak_mib": memory.mib,
                        "parameters": num_parameters(model), "data_hash": manifest["sha256"]})
     return model, json.loads(facts.read_text())

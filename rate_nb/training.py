@@ -173,7 +173,7 @@ def train(model: SequenceModel, # is trained in place
           fingerprint: str = "", # of the recipe; a checkpoint of another one is refused
           checkpoint_every: int = 200, # iterations
           log_every: int = 20, # iterations
-          augment=None, # called with each batch, a Segment; the model learns from what it returns
+          augment=lambda batch: batch, # called with each batch, a Segment; the model learns from what it returns
           on_checkpoint=None, # called with (iteration, model); what it returns is added to the history
           progress: bool = True, # show a bar
           tracker: str = "tensorboard", # accelerate's name of a logger; "wandb" needs the extra of that name
@@ -200,8 +200,7 @@ def train(model: SequenceModel, # is trained in place
         while iteration < config.iterations:
             for group in optimizer.param_groups: group["lr"] = config.learning_rate * config.learning_rate_factor(iteration)
             indices = _own_indices(trajectories, config, iteration, accelerator)
-            batch = trajectories.batch(indices, length).to(accelerator.device)
-            if augment is not None: batch = augment(batch)
+            batch = augment(trajectories.batch(indices, length).to(accelerator.device))
             trajectories.prefetch(_own_indices(trajectories, config, iteration + 1, accelerator), length) # read from disk while the model learns
             loss, norm = _train_batch(accelerator, wrapped, model, optimizer, batch, config, iteration)
             iteration += 1
