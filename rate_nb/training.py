@@ -177,7 +177,7 @@ def train(model: SequenceModel, # is trained in place
           on_checkpoint=None, # called with (iteration, model); what it returns is added to the history
           progress: bool = True, # show a bar
           tracker: str = "tensorboard", # accelerate's name of a logger; "wandb" needs the extra of that name
-         ) -> list[dict]: # history: iteration, loss, gradient norm, learning rate, seconds
+         ) -> list[dict]: # history: iteration, loss, gradient norm, learning rate, seconds, and how many of them went into making batches
     """Train, or continue where `folder` left off, until `config.iterations`; ends with `model.safetensors` there.
 
     Raises ValueError when a trajectory is longer than `length` and FloatingPointError when the loss is not finite."""
@@ -194,13 +194,15 @@ def train(model: SequenceModel, # is trained in place
         if accelerator.is_main_process:
             save_tensors(checkpoint, _training_state(model, optimizer), fingerprint=fingerprint, iteration=iteration, history=history)
 
-    clock, seconds = time.perf_counter(), history[-1]["seconds"] if history else 0.
+    clock, seconds, data_seconds = time.perf_counter(), history[-1]["seconds"] if history else 0., history[-1]["data_seconds"] if history else 0.
     bar = tqdm(total=config.iterations, initial=iteration, desc="training", disable=not progress or not accelerator.is_main_process)
     with deferred_interrupt() as interrupted, bar:
         while iteration < config.iterations:
             for group in optimizer.param_groups: group["lr"] = config.learning_rate * config.learning_rate_factor(iteration)
             indices = _own_indices(trajectories, config, iteration, accelerator)
+            start = time.perf_counter()
             batch = augment(trajectories.batch(indices, length).to(accelerator.device))
+            data_seconds += time.perf_counter() - start
             trajectories.prefetch(_own_indices(trajectories, config, iteration + 1, accelerator), length) # read from disk while the model learns
             loss, norm = _train_batch(accelerator, wrapped, model, optimizer, batch, config, iteration)
             iteration += 1
@@ -208,13 +210,14 @@ def train(model: SequenceModel, # is trained in place
             if iteration % log_every == 0 or iteration == config.iterations:
                 now = time.perf_counter()
                 seconds, clock = seconds + now - clock, now
-                entry = {"loss": loss, "gradient_norm": norm, "learning_rate": optimizer.param_groups[0]["lr"], "seconds": seconds}
+                entry = {"loss": loss, "gradient_norm": norm, "learning_rate": optimizer.param_groups[0]["lr"], "seconds": seconds,
+                         "data_seconds": data_seconds}
                 accelerator.log(entry, step=iteration)
                 history.append({"iteration": iteration} | entry)
                 bar.set_postfix(loss=f"{loss:.4f}")
             if iteration % checkpoint_every == 0 or iteration == config.iterations:
                 if on_checkpoint is not None:
-                    history.append({"iteration": iteration, "seconds": seconds} | on_checkpoint(iteration, model))
+                    history.append({"iteration": iteration, "seconds": seconds, "data_seconds": data_seconds} | on_checkpoint(iteration, model))
                     clock = time.perf_counter()
                     model.train()
                 save()
