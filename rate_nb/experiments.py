@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 from joblib import Parallel, delayed
+from torch import nn
 from tqdm.auto import tqdm
 
 import rate_nb
@@ -51,7 +52,8 @@ class Recipe:
     data_seed: int = 0              # of the collected episodes
     pieces: int | None = None       # cut the episodes in pieces of so many steps
     mirror: bool | None = None      # add the mirror image of every episode
-    encoder: dict | None = None     # a recipe as a dict: its model's observation encoder, frozen, gives the observations
+    encoder: dict | None = None     # a recipe as a dict: its model's observation encoder gives the observations
+    tune_encoder: bool | None = None # that encoder learns on, with the model; otherwise it is frozen
 
     @property
     def hash(self) -> str: # 12 hexadecimal digits
@@ -63,6 +65,11 @@ class Recipe:
     def key(self) -> str:
         "A file name: name, seed and hash."
         return f"{self.name.lower().replace(', ', '-').replace(' ', '-')}-s{self.seed}-{self.hash}"
+
+    @property
+    def frozen(self) -> bool:
+        "Whether the model sees the features of a frozen encoder."
+        return self.encoder is not None and not self.tune_encoder
 
 # %% ../nbs/13_experiments.ipynb #c007
 @dataclass(frozen=True)
@@ -195,7 +202,7 @@ def _read_row(path):
 def recipe_task(recipe: Recipe, places: Places = Places(), **changes) -> Task: # changes of its options
     "The task of a recipe, as its model sees it: through a frozen encoder if it has one, which is trained if need be."
     task = make_task(recipe.task, **(recipe.task_options | changes))
-    if recipe.encoder is None: return task
+    if not recipe.frozen: return task
     teacher = Recipe(**recipe.encoder | {"training": TrainingConfig(**recipe.encoder["training"])})
     return EncodedTask(task, trained_model(teacher, places)[0].encode_observation, teacher.hash)
 
@@ -204,15 +211,19 @@ def recipe_data(recipe: Recipe, places: Places = Places(), progress: bool = True
     "The data that a recipe trains on; collected if need be."
     recipe = replace(recipe, **changes)
     task = recipe_task(recipe, places)
-    collector = get_dataset if recipe.encoder is None else partial(get_encoded_dataset, mirror=bool(recipe.mirror))
+    collector = partial(get_encoded_dataset, mirror=bool(recipe.mirror)) if recipe.frozen else get_dataset
     data, manifest = collector(task, recipe.num_trajectories, recipe.data_seed, places.data, progress=progress)
     return (data if recipe.pieces is None else data.pieces(recipe.pieces)), manifest
 
 def build_model(recipe: Recipe, places: Places = Places()) -> SequenceModel: # with its initial weights
     "The untrained model of a recipe."
-    task = recipe_task(recipe, places)
+    task = recipe_task(replace(recipe, tune_encoder=None), places)
     torch.manual_seed(recipe.seed)
-    return make_model(recipe.model, task.observation_space, task.action_space, **recipe.model_options)
+    model = make_model(recipe.model, task.observation_space, task.action_space, **recipe.model_options)
+    if recipe.tune_encoder:
+        model.encode_observation = nn.Sequential(task.encoder.requires_grad_(True), model.encode_observation)
+        model.observation_space = task.base.observation_space
+    return model
 
 def trained_model(recipe: Recipe, places: Places = Places(), progress: bool = True) -> tuple[SequenceModel, dict]: # and facts of its training
     "The model after training; trains, or continues to, when its weights are not there yet."
@@ -223,7 +234,7 @@ def trained_model(recipe: Recipe, places: Places = Places(), progress: bool = Tr
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder/"recipe.json", asdict(recipe))
     data, manifest = recipe_data(recipe, places, progress)
-    changed = {"augment": mirror_half(make_task(recipe.task, **recipe.task_options))} if recipe.mirror and recipe.encoder is None else {}
+    changed = {"augment": mirror_half(make_task(recipe.task, **recipe.task_options))} if recipe.mirror and not recipe.frozen else {}
     with PeakMemory() as memory:
         history = train(model, data, recipe.training, recipe.length, folder, recipe.hash, progress=progress, **changed)
     write_json(facts, {"history": history, "seconds": history[-1]["seconds"], "peak_mib": memory.mib,

@@ -99,7 +99,7 @@ def _encode(task, frames, mirror, progress):
         rows = slice(first, first + 4096)
         seen = [frames.observations[rows], frames.actions[rows]]
         for side in range(1 + mirror):
-            if side: seen = [part.numpy() for part in task.base.mirror(*map(torch.as_tensor, seen))]
+            if side: seen = [part.numpy() for part in task.base.mirror(*map(torch.tensor, seen))]
             features[side].append(task.encode(seen[0]))
             actions[side].append(seen[1])
     sides = [Trajectories(np.concatenate(features[side]), np.concatenate(actions[side]), frames.rewards, frames.lengths, frames.clues) for side in range(1 + mirror)]
