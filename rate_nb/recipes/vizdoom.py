@@ -240,7 +240,7 @@ def vizdoom_verdicts(rows: dict[str, list[dict]], # study -> rows
     def judge(claim, paper, rule, **scores):
         known = all(len(value) for value in scores.values())
         verdicts.append({"claim": claim, "paper": paper, "ours": "; ".join(f"{name.replace('_', ' ')} {_say(value)}" for name, value in scores.items()),
-                         "verdict": "not tested at this preset" if not known else "reproduced" if rule(**scores) else "not reproduced"})
+                         "verdict": "not tested" if not known else "reproduced" if rule(**scores) else "not reproduced"})
 
     def of(name, column="all"): return np.array([]) if frame.empty else frame[frame.name == name][column].to_numpy()
     def damaged(part, alpha): return np.array([]) if noisy.empty else noisy[(noisy.part == part) & (noisy.alpha == alpha)]["all"].to_numpy()

@@ -559,8 +559,8 @@ class WorkerVectorEnv(gym.vector.VectorEnv):
         self.connections, self.processes = [], []
         if num_envs < 1: raise ValueError(f"num_envs is {num_envs}; give at least 1")
         num_workers = min(num_workers or os.cpu_count(), num_envs)
-        self.num_envs, self.info_keys, self.render_mode = num_envs, list(infos), None
-        self.metadata = {'autoreset_mode': AutoresetMode.DISABLED, 'render_modes': []}
+        self.num_envs, self.info_keys, self.render_mode = num_envs, list(infos), 'rgb_array'
+        self.metadata = {'autoreset_mode': AutoresetMode.DISABLED, 'render_modes': ['rgb_array']}
         self.single_observation_space, self.single_action_space = OBSERVATION_SPACE, ACTION_SPACE
         self.observation_space = batch_space(OBSERVATION_SPACE, num_envs)
         self.action_space = batch_space(ACTION_SPACE, num_envs)
@@ -626,6 +626,12 @@ def _infos(self: WorkerVectorEnv, rows: np.ndarray) -> dict[str, np.ndarray]:
 
 # %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c089
 @patch
+def render(self: WorkerVectorEnv) -> tuple[np.ndarray, ...]:
+    "What every row sees, as pictures (height, width, 3)."
+    return tuple(self.shared['observation'].transpose(0, 2, 3, 1).copy())
+
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c090
+@patch
 def close_extras(self: WorkerVectorEnv, **kwargs) -> None:
     "Let the workers end their engines and themselves; called by `close()`."
     for connection in self.connections: connection.close()
@@ -633,7 +639,7 @@ def close_extras(self: WorkerVectorEnv, **kwargs) -> None:
         process.join(10)
         if process.is_alive(): process.kill(); process.join()
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c099
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c100
 THRUST, FRICTION = 0.78125, 0.90625  # of the player: units a tic², and what is left of the speed after a tic
 SLOW_TURN, FULL_TURN = np.deg2rad(320 / 65536 * 360), np.deg2rad(640 / 65536 * 360)  # a tic
 SLOW_TICS = 5  # turning is slow for the first tics that a turn button is held
@@ -642,16 +648,16 @@ TURNS = [(side, moving, steps) for steps in range(1, 16) for side in (1, -1) for
 PLANS = [(0, True, 0)] + TURNS  # side to turn to (1 left), running meanwhile, for how many steps; then straight on
 HORIZON = 72  # steps that a plan looks ahead
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c100
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c101
 def plan_action(side: int, moving: bool) -> int:
     "The action that turns to a side, running or not."
     return {(1, False): 0, (-1, False): 1, (0, True): 2, (1, True): 3, (-1, True): 4}[side, moving]
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c101
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c102
 FIRST_ACTIONS = np.array([plan_action(side, moving) for side, moving, _ in PLANS])
 CONTINUED = np.array([PLANS.index((side, moving, steps - 1)) if steps > 1 else 0 for side, moving, steps in PLANS])
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c102
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c103
 def plan_paths(
     held: int,  # steps for which a turn button has been held
 ) -> np.ndarray:  # (plans, HORIZON, 2) positions after every step, units; heading 0, from rest
@@ -669,7 +675,7 @@ def plan_paths(
             paths[plan, tic // FRAME_SKIP] = place
     return paths
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c103
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c104
 THINK_EVERY = 2  # steps between two looks for a better plan
 STRIDE = 3  # steps between two points of a path that are looked at: a ball is 72 units wide, a step at most 17
 HELD = 3  # steps after which a turn is quick
@@ -680,7 +686,7 @@ RIGHT_VALUE, WRONG_VALUE, PILLAR_VALUE = 1., -1.5, -3.
 DISCOUNT = (0.97 ** (STRIDE * np.arange(1, HORIZON // STRIDE + 1))).astype(np.float32)  # at every point of a path
 LOYALTY = 0.2  # added to the plan that is being carried out, against wavering
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c104
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c105
 def in_view(
     player: np.ndarray,  # (5,) x, y, angle in degrees, velocity x, y
     items: np.ndarray,  # (MAX_ITEMS, 3) x, y, kind
@@ -693,7 +699,7 @@ def in_view(
     aside = north * np.cos(heading) - east * np.sin(heading)
     return items[np.abs(aside) <= forward * np.tan(VIEW)]
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c105
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c106
 def plan_values(
     player: np.ndarray,  # (5,) x, y, angle in degrees, velocity x, y
     held: int,  # steps for which a turn button has been held
@@ -711,7 +717,7 @@ def plan_values(
     touched &= np.abs(path[..., 1:] - items[:, 1]) < reach
     return (touched * DISCOUNT[:, None]).max(axis=1) @ worth[kinds]  # the first touch counts
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c108
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c109
 class TwoColorsExpert:
     "Plans with what the camera sees; needs an environment with `expert_infos`."
 
@@ -763,7 +769,7 @@ class TwoColorsExpert:
         self.noisy_steps = np.maximum(self.noisy_steps - 1, 0)
         return actions
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c110
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c111
 @dataclass(frozen=True)
 class ViZDoomTwoColors(Task):
     "ViZDoom-Two-Colors (after Sorokin et al. 2022) with the rules of the RATE paper."
