@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MEASUREMENTS', 'PACKAGES', 'Recipe', 'Measurement', 'measure', 'measure_play', 'measure_episodes',
            'measure_imitation', 'git_commit', 'PeakMemory', 'Places', 'recipe_task', 'recipe_data', 'build_model',
-           'trained_model', 'run', 'sweep', 'load_rows', 'results_frame']
+           'trained_model', 'run', 'film_runs', 'sweep', 'only_asked', 'load_rows', 'results_frame']
 
 # %% ../nbs/13_experiments.ipynb #c003
 import hashlib
@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 import rate_nb
 from .acting import Agent
 from .collection import get_dataset, write_json
-from .evaluation import play
+from .evaluation import Episodes, film, play
 from .sequence_model import SequenceModel, make_model, num_parameters
 from .features import EncodedTask, get_encoded_dataset, mirror_half
 from .tasks.base import Task, make_task
@@ -265,7 +265,25 @@ def run(recipe: Recipe,
         write_json(path, row)
     return _read_row(path)
 
-# %% ../nbs/13_experiments.ipynb #c026
+# %% ../nbs/13_experiments.ipynb #c018
+def film_runs(recipes: list[Recipe], # trained ones; a model whose weights are gone is trained again
+              places: Places = Places(),
+              episodes: int = 1, # of each
+              seed: int = 0, # of the episodes
+              every: int = 1, # steps between two pictures
+              **task_options, # over those of the recipes
+             ) -> tuple[np.ndarray, list[Episodes]]: # pictures (pictures, recipes·episodes, height, width, 3), and a recipe's episodes
+    "Pictures of trained models at play; who ends first keeps the last picture."
+    films, scores = [], []
+    for recipe in recipes:
+        task = recipe_task(recipe, places, **task_options)
+        pictures, played = film(Agent(trained_model(recipe, places)[0], task.target_return), task, episodes, seed, every)
+        films.append(pictures)
+        scores.append(played)
+    longest = max(map(len, films))
+    return np.concatenate([np.concatenate([pictures, pictures[-1:].repeat(longest - len(pictures), 0)]) for pictures in films], 1), scores
+
+# %% ../nbs/13_experiments.ipynb #c028
 def sweep(plan: list[tuple[Recipe, list[Measurement]]], # what to run, in this order
           places: Places = Places(),
           jobs: int = 2, # processes
@@ -283,7 +301,14 @@ def sweep(plan: list[tuple[Recipe, list[Measurement]]], # what to run, in this o
         for _ in tqdm(done, total=len(todo), desc="runs", disable=not progress): pass
     return [_read_row(places.row(recipe)) for recipe, _ in plan]
 
-# %% ../nbs/13_experiments.ipynb #c029
+# %% ../nbs/13_experiments.ipynb #c031
+def only_asked(rows: list[dict], # from `sweep` with this plan
+               plan: list[tuple[Recipe, list[Measurement]]],
+              ) -> list[dict]: # the same rows without other measurements
+    "What a plan asked, and nothing else that its runs were asked in other plans."
+    return [row | {"measurements": {m.key: row["measurements"][m.key] for m in questions}} for row, (_, questions) in zip(rows, plan)]
+
+# %% ../nbs/13_experiments.ipynb #c034
 def load_rows(task: str, preset: str, places: Places = Places()) -> list[dict]:
     "All rows of a task and preset. Raises FileNotFoundError when there is none."
     folder = Path(places.results)/task/preset
