@@ -52,13 +52,18 @@ class Recipe:
     data_seed: int = 0              # of the collected episodes
     pieces: int | None = None       # cut the episodes in pieces of so many steps
     mirror: bool | None = None      # add the mirror image of every episode
-    encoder: dict | None = None     # a recipe as a dict: its model's observation encoder gives the observations
+    encoder: dict | None = None     # `facts` of a recipe: its model's observation encoder gives the observations
     tune_encoder: bool | None = None # that encoder learns on, with the model; otherwise it is frozen
+
+    @property
+    def facts(self) -> dict:
+        "What is not None, as a dict: `Recipe(**facts)` is the recipe again, but for `training`, which is a dict there."
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
     @property
     def hash(self) -> str: # 12 hexadecimal digits
         "What tells two recipes apart; the name, the preset's label and what is None do not count."
-        facts = {key: value for key, value in asdict(self).items() if key not in ("name", "preset") and value is not None}
+        facts = {key: value for key, value in self.facts.items() if key not in ("name", "preset")}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
     @property

@@ -9,7 +9,7 @@ __all__ = ['BLANK', 'CONTESTANTS', 'FIGURE_3', 'COPYCAT', 'PRESETS', 'VISION', '
 
 # %% ../../nbs/recipes/01_vizdoom.ipynb #c003
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +101,7 @@ def vizdoom_recipe(name: str, # a key of CONTESTANTS
     if name not in CONTESTANTS: raise ValueError(f"unknown model {name!r}: choose from {', '.join(CONTESTANTS)}")
     chosen, contestant = get_preset(preset), CONTESTANTS[name]
     context = dict(segment_length=chosen.segment_length, num_segments=chosen.train_steps//chosen.segment_length)
-    frozen = {} if chosen.teacher is None else dict(encoder=asdict(teacher_recipe(preset)), mirror=True)
+    frozen = {} if chosen.teacher is None else dict(encoder=teacher_recipe(preset).facts, mirror=True)
     return Recipe(name=name, task="vizdoom_two_colors", model=contestant.model, preset=preset, seed=seed, length=chosen.train_steps,
                   num_trajectories=chosen.num_trajectories, task_options=ViZDoomTwoColors(max_steps=chosen.train_steps).options(),
                   model_options=context | chosen.sizes[contestant.size] | contestant.model_options,
