@@ -12,22 +12,19 @@ __all__ = ['ROOM', 'START', 'COLORS', 'PILLARS', 'SPAWNER', 'FRAME_SKIP', 'SCATT
            'STRIDE', 'HELD', 'PATHS', 'COAST', 'VIEW', 'RIGHT_VALUE', 'WRONG_VALUE', 'PILLAR_VALUE', 'DISCOUNT',
            'LOYALTY', 'wad_bytes', 'thing', 'room_text', 'actors_text', 'png_bytes', 'ball', 'pillar', 'surface',
            'scenario_wad', 'scenario_path', 'load_vizdoom', 'check_engine', 'Engine', 'paper_rules', 'reference_rules',
-           'shrink', 'TwoColorsEnv', 'WorkerVectorEnv', 'plan_action', 'plan_paths', 'in_view', 'plan_values',
-           'TwoColorsExpert', 'ViZDoomTwoColors']
+           'shrink', 'TwoColorsEnv', 'plan_action', 'plan_paths', 'in_view', 'plan_values', 'TwoColorsExpert',
+           'ViZDoomTwoColors']
 
 # %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c003
 import functools
 import hashlib
 import importlib
 import io
-import multiprocessing
 import os
 import shutil
-import signal
 import struct
 import subprocess
 import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -37,10 +34,10 @@ import numpy as np
 from fastcore.basics import patch
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
-from gymnasium.vector.utils import batch_space
 
 from .base import Task
 from .tmaze import draw
+from .workers import WorkerVectorEnv
 
 # %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c006
 def wad_bytes(
@@ -502,144 +499,7 @@ def _info(self: TwoColorsEnv) -> dict[str, Any]:
     player = np.array(self.state.game_variables[2:], dtype=np.float32)
     return info | {'episode_seed': self.episode_seed, 'player': player, 'items': items}
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c080
-def _views(buffers: dict, num_envs: int, layout: dict) -> dict[str, np.ndarray]:
-    "Arrays (num_envs, ...) that look into the shared buffers."
-    return {name: np.frombuffer(buffers[name], dtype).reshape(num_envs, *shape) for name, (shape, dtype) in layout.items()}
-
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c081
-def _play_rows(env_fn, rows: list[int], num_envs: int, layout: dict, buffers: dict, connection) -> None:
-    "Work of one process: own the environments `rows`, obey commands, write results into the shared arrays."
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    shared = _views(buffers, num_envs, layout)
-    envs = {row: env_fn() for row in rows}
-    try:
-        while True:
-            command, argument = connection.recv()
-            for row in rows:
-                if command == 'reset' and row in argument:
-                    _store(shared, row, *envs[row].reset(seed=argument[row]))
-                    shared['terminated'][row] = shared['truncated'][row] = False
-                elif command == 'step' and not (shared['terminated'][row] or shared['truncated'][row]):
-                    observation, reward, terminated, truncated, info = envs[row].step(shared['action'][row])
-                    _store(shared, row, observation, info)
-                    shared['reward'][row], shared['terminated'][row], shared['truncated'][row] = reward, terminated, truncated
-            connection.send(None)
-    except (EOFError, BrokenPipeError): pass  # the parent is gone or has closed us
-    except Exception as error:
-        connection.send(f'{type(error).__name__}: {error}')
-    finally:
-        for env in envs.values(): env.close()
-
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c082
-def _store(shared: dict, row: int, observation: np.ndarray, info: dict) -> None:
-    shared['observation'][row] = observation
-    for key, value in info.items(): shared[key][row] = value
-
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c083
-@contextmanager
-def _plain_start_method():
-    "A new process learns how its parent starts processes, and would not know a way that another library (joblib) has added."
-    method = multiprocessing.get_start_method()
-    multiprocessing.set_start_method('spawn', force=True)
-    try: yield
-    finally: multiprocessing.set_start_method(method, force=True)
-
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c084
-class WorkerVectorEnv(gym.vector.VectorEnv):
-    "Environments side by side, shared out among processes; an ended row rests until it is reset."
-
-    def __init__(
-        self,
-        env_fn,  # makes one environment; must be importable in another process (pickled)
-        num_envs: int,  # rows
-        infos: dict[str, tuple[tuple, type]],  # name -> (shape, dtype) of every entry of `info`
-        num_workers: int | None = None,  # processes; None: one for each CPU
-    ):
-        self.connections, self.processes = [], []
-        if num_envs < 1: raise ValueError(f"num_envs is {num_envs}; give at least 1")
-        num_workers = min(num_workers or os.cpu_count(), num_envs)
-        self.num_envs, self.info_keys, self.render_mode = num_envs, list(infos), 'rgb_array'
-        self.metadata = {'autoreset_mode': AutoresetMode.DISABLED, 'render_modes': ['rgb_array']}
-        self.single_observation_space, self.single_action_space = OBSERVATION_SPACE, ACTION_SPACE
-        self.observation_space = batch_space(OBSERVATION_SPACE, num_envs)
-        self.action_space = batch_space(ACTION_SPACE, num_envs)
-        layout = {'observation': (OBSERVATION_SPACE.shape, np.uint8), 'action': ((), np.int64), 'reward': ((), np.float64),
-                  'terminated': ((), np.bool_), 'truncated': ((), np.bool_)} | infos
-        context = multiprocessing.get_context('spawn')
-        size = {name: num_envs * int(np.prod(shape)) * np.dtype(dtype).itemsize for name, (shape, dtype) in layout.items()}
-        buffers = {name: context.RawArray('B', nbytes) for name, nbytes in size.items()}
-        self.shared = _views(buffers, num_envs, layout)
-        self.rows = [rows.tolist() for rows in np.array_split(np.arange(num_envs), num_workers)]
-        for rows in self.rows:
-            connection, theirs = context.Pipe()
-            process = context.Process(target=_play_rows, args=(env_fn, rows, num_envs, layout, buffers, theirs), daemon=True)
-            with _plain_start_method(): process.start()
-            theirs.close()
-            self.connections.append(connection); self.processes.append(process)
-
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c085
-@patch
-def _command(self: WorkerVectorEnv, command: str, arguments: list) -> None:
-    "Send a command to every worker and wait for all; RuntimeError if one fails or has died."
-    if self.closed: raise RuntimeError("the vector environment is closed; make a new one")
-    failures = []
-    for connection, argument in zip(self.connections, arguments):
-        try:
-            connection.send((command, argument))
-        except (BrokenPipeError, ConnectionResetError): pass  # told by recv below
-    for number, connection in enumerate(self.connections):
-        try:
-            failure = connection.recv()
-        except (EOFError, ConnectionResetError):
-            self.processes[number].join(5)
-            failure = f"it died (exit code {self.processes[number].exitcode}); is memory short? give fewer environments"
-        if failure: failures.append(f"worker {number} with rows {self.rows[number][0]} to {self.rows[number][-1]}: {failure}")
-    if failures:
-        self.close()
-        raise RuntimeError('; '.join(failures))
-
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c086
-@patch
-def reset(self: WorkerVectorEnv, *, seed: int | list[int | None] | None = None, options: dict | None = None):
-    "Begin an episode in every row, or in the rows that `options['reset_mask']` marks; row i gets seed + i."
-    seeds = [None if seed is None else seed + i for i in range(self.num_envs)] if np.ndim(seed) == 0 else list(seed)
-    mask = (options or {}).get('reset_mask', np.ones(self.num_envs, dtype=bool))
-    self._command('reset', [{row: seeds[row] for row in rows if mask[row]} for rows in self.rows])
-    return self.shared['observation'].copy(), self._infos(mask)
-
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c087
-@patch
-def step(self: WorkerVectorEnv, actions: np.ndarray):
-    "Step the rows whose episode is still running; the others repeat their last observation and earn 0."
-    running = ~(self.shared['terminated'] | self.shared['truncated'])
-    self.shared['action'][:], self.shared['reward'][:] = actions, 0
-    self._command('step', [None] * len(self.rows))
-    results = (self.shared[name].copy() for name in ('observation', 'reward', 'terminated', 'truncated'))
-    return *results, self._infos(running)
-
 # %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c088
-@patch
-def _infos(self: WorkerVectorEnv, rows: np.ndarray) -> dict[str, np.ndarray]:
-    "Infos of `rows` as gymnasium arranges them: an array a key, and a mask that says which rows are meant."
-    return {key: self.shared[key].copy() for key in self.info_keys} | {f'_{key}': rows.copy() for key in self.info_keys}
-
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c089
-@patch
-def render(self: WorkerVectorEnv) -> tuple[np.ndarray, ...]:
-    "What every row sees, as pictures (height, width, 3)."
-    return tuple(self.shared['observation'].transpose(0, 2, 3, 1).copy())
-
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c090
-@patch
-def close_extras(self: WorkerVectorEnv, **kwargs) -> None:
-    "Let the workers end their engines and themselves; called by `close()`."
-    for connection in self.connections: connection.close()
-    for process in self.processes:
-        process.join(10)
-        if process.is_alive(): process.kill(); process.join()
-
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c100
 THRUST, FRICTION = 0.78125, 0.90625  # of the player: units a tic², and what is left of the speed after a tic
 SLOW_TURN, FULL_TURN = np.deg2rad(320 / 65536 * 360), np.deg2rad(640 / 65536 * 360)  # a tic
 SLOW_TICS = 5  # turning is slow for the first tics that a turn button is held
@@ -648,16 +508,16 @@ TURNS = [(side, moving, steps) for steps in range(1, 16) for side in (1, -1) for
 PLANS = [(0, True, 0)] + TURNS  # side to turn to (1 left), running meanwhile, for how many steps; then straight on
 HORIZON = 72  # steps that a plan looks ahead
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c101
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c089
 def plan_action(side: int, moving: bool) -> int:
     "The action that turns to a side, running or not."
     return {(1, False): 0, (-1, False): 1, (0, True): 2, (1, True): 3, (-1, True): 4}[side, moving]
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c102
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c090
 FIRST_ACTIONS = np.array([plan_action(side, moving) for side, moving, _ in PLANS])
 CONTINUED = np.array([PLANS.index((side, moving, steps - 1)) if steps > 1 else 0 for side, moving, steps in PLANS])
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c103
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c091
 def plan_paths(
     held: int,  # steps for which a turn button has been held
 ) -> np.ndarray:  # (plans, HORIZON, 2) positions after every step, units; heading 0, from rest
@@ -675,7 +535,7 @@ def plan_paths(
             paths[plan, tic // FRAME_SKIP] = place
     return paths
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c104
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c092
 THINK_EVERY = 2  # steps between two looks for a better plan
 STRIDE = 3  # steps between two points of a path that are looked at: a ball is 72 units wide, a step at most 17
 HELD = 3  # steps after which a turn is quick
@@ -686,7 +546,7 @@ RIGHT_VALUE, WRONG_VALUE, PILLAR_VALUE = 1., -1.5, -3.
 DISCOUNT = (0.97 ** (STRIDE * np.arange(1, HORIZON // STRIDE + 1))).astype(np.float32)  # at every point of a path
 LOYALTY = 0.2  # added to the plan that is being carried out, against wavering
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c105
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c093
 def in_view(
     player: np.ndarray,  # (5,) x, y, angle in degrees, velocity x, y
     items: np.ndarray,  # (MAX_ITEMS, 3) x, y, kind
@@ -699,7 +559,7 @@ def in_view(
     aside = north * np.cos(heading) - east * np.sin(heading)
     return items[np.abs(aside) <= forward * np.tan(VIEW)]
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c106
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c094
 def plan_values(
     player: np.ndarray,  # (5,) x, y, angle in degrees, velocity x, y
     held: int,  # steps for which a turn button has been held
@@ -717,7 +577,7 @@ def plan_values(
     touched &= np.abs(path[..., 1:] - items[:, 1]) < reach
     return (touched * DISCOUNT[:, None]).max(axis=1) @ worth[kinds]  # the first touch counts
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c109
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c097
 class TwoColorsExpert:
     "Plans with what the camera sees; needs an environment with `expert_infos`."
 
@@ -769,7 +629,7 @@ class TwoColorsExpert:
         self.noisy_steps = np.maximum(self.noisy_steps - 1, 0)
         return actions
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c111
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c099
 @dataclass(frozen=True)
 class ViZDoomTwoColors(Task):
     "ViZDoom-Two-Colors (after Sorokin et al. 2022) with the rules of the RATE paper."
@@ -815,7 +675,7 @@ class ViZDoomTwoColors(Task):
         if autoreset_mode != AutoresetMode.DISABLED: return super().make_vector_env(num_envs, autoreset_mode)
         check_engine(scenario_path(self.pillar_steps))
         infos = INFOS | EXPERT_INFOS if self.expert_infos else INFOS
-        return WorkerVectorEnv(self.make_env, num_envs, infos, self.num_workers)
+        return WorkerVectorEnv(self.make_env, num_envs, OBSERVATION_SPACE, ACTION_SPACE, infos, self.num_workers)
 
     def make_expert(self) -> TwoColorsExpert:
         "The player whose episodes are recorded; it plays in an environment of `for_expert()`."
