@@ -378,7 +378,7 @@ class MemoryMazeExpert:
         return np.where(noisy, random, self.labels)
 
 # %% ../../nbs/tasks/05_memory_maze.ipynb #c062
-PAPER_NOISE = .71  # the expert's mean return is that of the paper's data, 4.7
+PAPER_NOISE = .72  # the expert's mean return is that of the paper's data, 4.7, within its error
 GOOD_NOISE = .3  # mean return above 15
 
 
