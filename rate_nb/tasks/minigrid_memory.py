@@ -6,8 +6,8 @@
 __all__ = ['UNSEEN', 'EMPTY', 'WALL', 'KEY', 'BALL', 'AGENT', 'ROOM_END', 'DX', 'DY', 'ASIDE', 'AHEAD', 'SPREAD', 'TILE',
            'COLORS', 'OBSERVATION_SPACES', 'ACTION_SPACE', 'TURN_LEFT', 'TURN_RIGHT', 'FORWARD', 'TURNS', 'ENV_ID',
            'WINDOW', 'minigrid_module', 'check_size', 'draw_maze', 'kind_at', 'view_tiles', 'lit', 'look', 'as_grid',
-           'tile_pictures', 'mosaic', 'draw_grid', 'MazeOptions', 'MinigridMemoryEnv', 'MinigridMemoryVectorEnv',
-           'MinigridMemoryExpert', 'steps_needed', 'MinigridMemory']
+           'tile_pictures', 'mosaic', 'view_picture', 'draw_grid', 'MazeOptions', 'MinigridMemoryEnv',
+           'MinigridMemoryVectorEnv', 'MinigridMemoryExpert', 'steps_needed', 'MinigridMemory']
 
 # %% ../../nbs/tasks/03_minigrid_memory.ipynb #c003
 import functools
@@ -124,7 +124,7 @@ def look(
     return np.where(lit(kinds), kinds, np.uint8(UNSEEN))
 
 # %% ../../nbs/tasks/03_minigrid_memory.ipynb #c031
-TILE = 28  # pixels
+TILE = 28  # pixels a side
 COLORS = np.zeros(11, dtype=np.uint8)
 COLORS[[WALL, KEY, BALL]] = 5, 1, 1  # MiniGrid's grey and green
 
@@ -151,7 +151,7 @@ def tile_pictures(
         pictures[kind] = render(content, heading if kind == AGENT else None, lit and kind != UNSEEN, pixels)
     return pictures
 
-
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c033
 def mosaic(
     tiles: np.ndarray,  # (B, columns, rows, pixels, pixels, 3)
 ) -> np.ndarray:  # (B, rows * pixels, columns * pixels, 3)
@@ -159,16 +159,26 @@ def mosaic(
     _, columns, rows, pixels, *_ = tiles.shape
     return tiles.transpose(0, 2, 3, 1, 4, 5).reshape(len(tiles), rows * pixels, columns * pixels, 3)
 
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c035
+@functools.lru_cache(1024)
+def view_picture(
+    view: bytes,  # 9 kinds
+) -> np.ndarray:  # (3, 84, 84) uint8, channels first
+    "The picture of one view."
+    kinds = np.frombuffer(view, dtype=np.uint8).reshape(1, 3, 3).copy()
+    kinds[:, 1, 2] = AGENT
+    return mosaic(tile_pictures(TILE, True)[kinds])[0].transpose(2, 0, 1)
+
 
 def draw_grid(
     grid: np.ndarray,  # (B, 3, 3, 3) uint8, as `as_grid` gives it
-) -> np.ndarray:  # (B, 3, 84, 84) uint8, channels first
+) -> np.ndarray:  # (B, 3, 84, 84) uint8
     "The pictures that belong to views in MiniGrid's code."
-    kinds = grid[..., 0].copy()
-    kinds[:, 1, 2] = AGENT
-    return np.ascontiguousarray(mosaic(tile_pictures(TILE, True)[kinds]).transpose(0, 3, 1, 2))
+    pictures = np.empty((len(grid), 3, 3 * TILE, 3 * TILE), dtype=np.uint8)
+    for picture, view in zip(pictures, grid[..., 0]): picture[:] = view_picture(view.tobytes())
+    return pictures
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c038
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c041
 OBSERVATION_SPACES = {
     'image': gym.spaces.Box(0, 255, (3, 3 * TILE, 3 * TILE), np.uint8),
     'grid': CodedImages((3, 3, 3), (3, 3 * TILE, 3 * TILE), draw_grid),
@@ -177,7 +187,7 @@ ACTION_SPACE = gym.spaces.Discrete(3)
 TURN_LEFT, TURN_RIGHT, FORWARD = range(3)
 TURNS = np.array([-1, 1, 0])  # of the heading, by action
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c040
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c043
 @dataclass(frozen=True)
 class MazeOptions:
     "What makes a maze; checked once, for the task and all environments."
@@ -200,7 +210,7 @@ class MazeOptions:
         "T, the steps at which a reward would have fallen to 0.1."
         return self.reward_steps or self.max_steps
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c041
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c044
 class MinigridMemoryEnv(gym.Env):
     "MiniGrid's MemoryEnv with a view of 3 x 3 tiles and three actions."
     metadata = {'render_modes': ['rgb_array'], 'render_fps': 8}
@@ -242,13 +252,13 @@ class MinigridMemoryEnv(gym.Env):
 
     def render(self): return self.maze.render()
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c043
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c046
 ENV_ID = 'rate_nb/MinigridMemory-v0'
 if ENV_ID not in gym.registry:
     gym.register(ENV_ID, entry_point='rate_nb.tasks.minigrid_memory:MinigridMemoryEnv',
                  vector_entry_point='rate_nb.tasks.minigrid_memory:MinigridMemoryVectorEnv')
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c047
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c050
 class MinigridMemoryVectorEnv(gym.vector.VectorEnv):
     "Mazes side by side in numpy; row i of `reset(seed=s)` is `MinigridMemoryEnv` with seed s + i."
 
@@ -268,7 +278,7 @@ class MinigridMemoryVectorEnv(gym.vector.VectorEnv):
         self.action_space = batch_space(ACTION_SPACE, num_envs)
         self.generators = None
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c049
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c052
 @patch
 def _begin(self: MinigridMemoryVectorEnv, rows: np.ndarray) -> None:
     "Begin the next episode in `rows` (bool array)."
@@ -278,7 +288,7 @@ def _begin(self: MinigridMemoryVectorEnv, rows: np.ndarray) -> None:
     self.heading[rows] = self.t[rows] = 0
     self.ended[rows] = False
 
-
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c053
 @patch
 def reset(self: MinigridMemoryVectorEnv, *, seed: int | list[int | None] | None = None, options: dict | None = None):
     "Begin an episode in every row, or in the rows that `options['reset_mask']` marks."
@@ -294,7 +304,7 @@ def reset(self: MinigridMemoryVectorEnv, *, seed: int | list[int | None] | None 
     self._begin(rows)
     return self._observe()
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c050
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c054
 @patch
 def _observe(self: MinigridMemoryVectorEnv) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     "Observations (num_envs, ...) and infos of every row."
@@ -304,7 +314,7 @@ def _observe(self: MinigridMemoryVectorEnv) -> tuple[np.ndarray, dict[str, np.nd
     infos |= {f'_{name}': np.ones(self.num_envs, dtype=bool) for name in infos}
     return grid if self.options.observation == 'grid' else draw_grid(grid), infos
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c052
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c056
 @patch
 def step(self: MinigridMemoryVectorEnv, actions: np.ndarray):
     "Move all rows. ValueError for bad actions."
@@ -324,7 +334,7 @@ def step(self: MinigridMemoryVectorEnv, actions: np.ndarray):
     observations, infos = self._observe()
     return observations, rewards, terminated, truncated, infos
 
-
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c057
 @patch
 def _arrived(self: MinigridMemoryVectorEnv) -> np.ndarray:
     "Which agents stand next to one of the two objects, (num_envs,)."
@@ -337,7 +347,7 @@ def _won(self: MinigridMemoryVectorEnv) -> np.ndarray:
     _, _, clue, upper = self.mazes
     return self._arrived() & ((self.y < self.options.size // 2) == (upper == clue))
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c062
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c067
 WINDOW = 15, 7  # columns and rows
 
 
@@ -358,7 +368,7 @@ def render(self: MinigridMemoryVectorEnv) -> tuple[np.ndarray, ...]:
     views = draw_grid(as_grid(views)).transpose(0, 2, 3, 1)
     return tuple(np.concatenate([mosaic(tiles), gap, views], axis=2))
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c067
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c072
 class MinigridMemoryExpert:
     "Finds the clue, walks to the junction, turns to the arm with the same object; reads nothing but the views."
 
@@ -390,7 +400,7 @@ class MinigridMemoryExpert:
         self.clue = np.where(self.clue == 0, clue, self.clue)
         self.at_junction |= (self.clue > 0) & (self.heading == 0) & (view[:, 1, 1] == WALL)
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c076
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c083
 def steps_needed(
     size: int,  # tiles on a side
 ) -> int:
@@ -398,7 +408,7 @@ def steps_needed(
     check_size(size)
     return 2 * size - 4
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c081
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c088
 @dataclass(frozen=True)
 class MinigridMemory(MazeOptions, Task):
     "Minigrid-Memory: go to the object that you saw in the room."
