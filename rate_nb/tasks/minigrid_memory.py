@@ -50,7 +50,7 @@ def check_size(
 UNSEEN, EMPTY, WALL, KEY, BALL, AGENT = 0, 1, 2, 5, 6, 10  # MiniGrid's numbers of what is on a tile
 ROOM_END = 4  # column of the room's door
 
-
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c015
 def draw_maze(
     generator: np.random.Generator,  # of the environment
     size: int,  # tiles on a side
@@ -61,7 +61,7 @@ def draw_maze(
     x = int(generator.integers(1, end + 1))
     return end, x, (KEY, BALL)[generator.integers(0, 2)], (BALL, KEY)[generator.integers(0, 2)]
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c020
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c021
 def kind_at(
     x: np.ndarray,  # (B, ...) columns
     y: np.ndarray,  # (B, ...) rows
@@ -79,11 +79,11 @@ def kind_at(
     arm = np.where(down < 0, upper, KEY + BALL - upper)
     return np.where((x == end + 1) & (away == 2), arm, kind).astype(np.uint8)
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c024
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c025
 DX, DY = np.array([1, 0, -1, 0]), np.array([0, 1, 0, -1])  # a step forward, by heading
 ASIDE, AHEAD = np.mgrid[-1:2, 2:-1:-1]  # (3, 3) tiles to the right of the agent and in front of it
 
-
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c026
 def view_tiles(
     x: np.ndarray,  # (B,) the agent's column
     y: np.ndarray,  # (B,) and row
@@ -93,10 +93,10 @@ def view_tiles(
     dx, dy = DX[heading, None, None], DY[heading, None, None]
     return x[:, None, None] + AHEAD * dx - ASIDE * dy, y[:, None, None] + AHEAD * dy + ASIDE * dx
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c026
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c028
 SPREAD = [(column, side, row) for row in (2, 1, 0) for column, side in ((0, 1), (1, 1), (2, -1), (1, -1))]
 
-
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c029
 def lit(
     kinds: np.ndarray,  # (B, 3, 3) what is on the tiles of a view
 ) -> np.ndarray:  # (B, 3, 3) bool
@@ -111,7 +111,7 @@ def lit(
             light[:, column + side, row - 1] |= passes
     return light
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c027
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c030
 def look(
     x: np.ndarray,  # (B,) the agent's column
     y: np.ndarray,  # (B,) and row
@@ -123,19 +123,19 @@ def look(
     kinds = kind_at(*view_tiles(x, y, heading), size, mazes)
     return np.where(lit(kinds), kinds, np.uint8(UNSEEN))
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c031
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c034
 TILE = 28  # pixels a side
 COLORS = np.zeros(11, dtype=np.uint8)
 COLORS[[WALL, KEY, BALL]] = 5, 1, 1  # MiniGrid's grey and green
 
-
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c035
 def as_grid(
     views: np.ndarray,  # (B, 3, 3) uint8
 ) -> np.ndarray:  # (B, 3, 3, 3) uint8: kind, colour and state of each tile
     "Views in MiniGrid's code."
     return np.stack([views, COLORS[views], np.zeros_like(views)], axis=-1)
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c032
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c036
 @functools.cache
 def tile_pictures(
     pixels: int,  # on a side
@@ -151,7 +151,7 @@ def tile_pictures(
         pictures[kind] = render(content, heading if kind == AGENT else None, lit and kind != UNSEEN, pixels)
     return pictures
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c033
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c037
 def mosaic(
     tiles: np.ndarray,  # (B, columns, rows, pixels, pixels, 3)
 ) -> np.ndarray:  # (B, rows * pixels, columns * pixels, 3)
@@ -159,7 +159,7 @@ def mosaic(
     _, columns, rows, pixels, *_ = tiles.shape
     return tiles.transpose(0, 2, 3, 1, 4, 5).reshape(len(tiles), rows * pixels, columns * pixels, 3)
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c035
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c039
 @functools.lru_cache(1024)
 def view_picture(
     view: bytes,  # 9 kinds
@@ -178,7 +178,7 @@ def draw_grid(
     for picture, view in zip(pictures, grid[..., 0]): picture[:] = view_picture(view.tobytes())
     return pictures
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c041
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c045
 OBSERVATION_SPACES = {
     'image': gym.spaces.Box(0, 255, (3, 3 * TILE, 3 * TILE), np.uint8),
     'grid': CodedImages((3, 3, 3), (3, 3 * TILE, 3 * TILE), draw_grid),
@@ -187,7 +187,7 @@ ACTION_SPACE = gym.spaces.Discrete(3)
 TURN_LEFT, TURN_RIGHT, FORWARD = range(3)
 TURNS = np.array([-1, 1, 0])  # of the heading, by action
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c043
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c047
 @dataclass(frozen=True)
 class MazeOptions:
     "What makes a maze; checked once, for the task and all environments."
@@ -210,7 +210,7 @@ class MazeOptions:
         "T, the steps at which a reward would have fallen to 0.1."
         return self.reward_steps or self.max_steps
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c044
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c048
 class MinigridMemoryEnv(gym.Env):
     "MiniGrid's MemoryEnv with a view of 3 x 3 tiles and three actions."
     metadata = {'render_modes': ['rgb_array'], 'render_fps': 8}
@@ -252,13 +252,13 @@ class MinigridMemoryEnv(gym.Env):
 
     def render(self): return self.maze.render()
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c046
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c050
 ENV_ID = 'rate_nb/MinigridMemory-v0'
 if ENV_ID not in gym.registry:
     gym.register(ENV_ID, entry_point='rate_nb.tasks.minigrid_memory:MinigridMemoryEnv',
                  vector_entry_point='rate_nb.tasks.minigrid_memory:MinigridMemoryVectorEnv')
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c050
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c054
 class MinigridMemoryVectorEnv(gym.vector.VectorEnv):
     "Mazes side by side in numpy; row i of `reset(seed=s)` is `MinigridMemoryEnv` with seed s + i."
 
@@ -278,7 +278,7 @@ class MinigridMemoryVectorEnv(gym.vector.VectorEnv):
         self.action_space = batch_space(ACTION_SPACE, num_envs)
         self.generators = None
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c052
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c056
 @patch
 def _begin(self: MinigridMemoryVectorEnv, rows: np.ndarray) -> None:
     "Begin the next episode in `rows` (bool array)."
@@ -288,7 +288,7 @@ def _begin(self: MinigridMemoryVectorEnv, rows: np.ndarray) -> None:
     self.heading[rows] = self.t[rows] = 0
     self.ended[rows] = False
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c053
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c057
 @patch
 def reset(self: MinigridMemoryVectorEnv, *, seed: int | list[int | None] | None = None, options: dict | None = None):
     "Begin an episode in every row, or in the rows that `options['reset_mask']` marks."
@@ -304,7 +304,7 @@ def reset(self: MinigridMemoryVectorEnv, *, seed: int | list[int | None] | None 
     self._begin(rows)
     return self._observe()
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c054
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c058
 @patch
 def _observe(self: MinigridMemoryVectorEnv) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     "Observations (num_envs, ...) and infos of every row."
@@ -314,7 +314,7 @@ def _observe(self: MinigridMemoryVectorEnv) -> tuple[np.ndarray, dict[str, np.nd
     infos |= {f'_{name}': np.ones(self.num_envs, dtype=bool) for name in infos}
     return grid if self.options.observation == 'grid' else draw_grid(grid), infos
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c056
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c060
 @patch
 def step(self: MinigridMemoryVectorEnv, actions: np.ndarray):
     "Move all rows. ValueError for bad actions."
@@ -334,7 +334,7 @@ def step(self: MinigridMemoryVectorEnv, actions: np.ndarray):
     observations, infos = self._observe()
     return observations, rewards, terminated, truncated, infos
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c057
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c061
 @patch
 def _arrived(self: MinigridMemoryVectorEnv) -> np.ndarray:
     "Which agents stand next to one of the two objects, (num_envs,)."
@@ -347,10 +347,10 @@ def _won(self: MinigridMemoryVectorEnv) -> np.ndarray:
     _, _, clue, upper = self.mazes
     return self._arrived() & ((self.y < self.options.size // 2) == (upper == clue))
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c067
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c071
 WINDOW = 15, 7  # columns and rows
 
-
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c072
 @patch
 def render(self: MinigridMemoryVectorEnv) -> tuple[np.ndarray, ...]:
     "A picture (84, 268, 3) uint8 of every row: the maze around the agent, and its view."
@@ -368,7 +368,7 @@ def render(self: MinigridMemoryVectorEnv) -> tuple[np.ndarray, ...]:
     views = draw_grid(as_grid(views)).transpose(0, 2, 3, 1)
     return tuple(np.concatenate([mosaic(tiles), gap, views], axis=2))
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c072
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c077
 class MinigridMemoryExpert:
     "Finds the clue, walks to the junction, turns to the arm with the same object; reads nothing but the views."
 
@@ -400,7 +400,7 @@ class MinigridMemoryExpert:
         self.clue = np.where(self.clue == 0, clue, self.clue)
         self.at_junction |= (self.clue > 0) & (self.heading == 0) & (view[:, 1, 1] == WALL)
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c083
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c088
 def steps_needed(
     size: int,  # tiles on a side
 ) -> int:
@@ -408,7 +408,7 @@ def steps_needed(
     check_size(size)
     return 2 * size - 4
 
-# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c088
+# %% ../../nbs/tasks/03_minigrid_memory.ipynb #c093
 @dataclass(frozen=True)
 class MinigridMemory(MazeOptions, Task):
     "Minigrid-Memory: go to the object that you saw in the room."
