@@ -117,11 +117,12 @@ def measure_episodes(model: SequenceModel, recipe: Recipe, places: "Places", *,
                      seed: int = 0, # of the episodes, the same for every model
                      target_return: float | None = None, # None: the task's own
                      marks: tuple[int, ...] = (), # steps after which the return so far is noted
+                     sample: bool = False, # draw actions from the model's probabilities instead of taking the likeliest
                      **task_options, # of the task that is played, over those of the recipe
                     ) -> dict: # lists with one entry an episode: returns, lengths, clue, returns at the marks
-    "Play episodes, greedily, and keep the score of each: for tasks where the mean hides what matters."
+    "Play episodes, and keep the score of each: for tasks where the mean hides what matters."
     task = recipe_task(recipe, places, **task_options)
-    agent = Agent(model, task.target_return if target_return is None else target_return)
+    agent = Agent(model, task.target_return if target_return is None else target_return, sample)
     played = play(agent, task, episodes, seed, marks=tuple(marks))
     scores = {"returns": played.returns, "lengths": played.lengths, "clue": played.infos["clue"]}
     scores |= {f"returns at {mark}": returns for mark, returns in played.returns_at.items()}

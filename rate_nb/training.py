@@ -182,11 +182,8 @@ def train(model: SequenceModel, # is trained in place
 
     Raises ValueError when a trajectory is longer than `length` and FloatingPointError when the loss is not finite."""
     (folder := Path(folder)).mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator(log_with=tracker, project_dir=folder)
-    accelerator.init_trackers("log")
     torch.manual_seed(config.seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay)
-    wrapped, optimizer = accelerator.prepare(model.train(), optimizer)
+    accelerator, wrapped, optimizer = _prepare(model, config, tracker, folder)
     checkpoint = folder/"checkpoint.safetensors"
     iteration, history = _resume(checkpoint, fingerprint, model, optimizer)
 
@@ -194,15 +191,15 @@ def train(model: SequenceModel, # is trained in place
         if accelerator.is_main_process:
             save_tensors(checkpoint, _training_state(model, optimizer), fingerprint=fingerprint, iteration=iteration, history=history)
 
-    clock, seconds, data_seconds = time.perf_counter(), history[-1]["seconds"] if history else 0., history[-1]["data_seconds"] if history else 0.
+    clock, seconds, data_seconds = time.perf_counter(), *([history[-1][spent] for spent in ("seconds", "data_seconds")] if history else [0., 0.])
     bar = tqdm(total=config.iterations, initial=iteration, desc="training", disable=not progress or not accelerator.is_main_process)
     with deferred_interrupt() as interrupted, bar:
         while iteration < config.iterations:
             for group in optimizer.param_groups: group["lr"] = config.learning_rate * config.learning_rate_factor(iteration)
             indices = _own_indices(trajectories, config, iteration, accelerator)
-            start = time.perf_counter()
+            started = time.perf_counter()
             batch = augment(trajectories.batch(indices, length).to(accelerator.device))
-            data_seconds += time.perf_counter() - start
+            data_seconds += time.perf_counter() - started
             trajectories.prefetch(_own_indices(trajectories, config, iteration + 1, accelerator), length) # read from disk while the model learns
             loss, norm = _train_batch(accelerator, wrapped, model, optimizer, batch, config, iteration)
             iteration += 1
@@ -210,10 +207,9 @@ def train(model: SequenceModel, # is trained in place
             if iteration % log_every == 0 or iteration == config.iterations:
                 now = time.perf_counter()
                 seconds, clock = seconds + now - clock, now
-                entry = {"loss": loss, "gradient_norm": norm, "learning_rate": optimizer.param_groups[0]["lr"], "seconds": seconds,
-                         "data_seconds": data_seconds}
-                accelerator.log(entry, step=iteration)
-                history.append({"iteration": iteration} | entry)
+                history.append({"iteration": iteration, "loss": loss, "gradient_norm": norm, "learning_rate": optimizer.param_groups[0]["lr"],
+                                "seconds": seconds, "data_seconds": data_seconds})
+                accelerator.log(history[-1], step=iteration)
                 bar.set_postfix(loss=f"{loss:.4f}")
             if iteration % checkpoint_every == 0 or iteration == config.iterations:
                 if on_checkpoint is not None:
@@ -229,6 +225,12 @@ def train(model: SequenceModel, # is trained in place
     return history
 
 # %% ../nbs/10_training.ipynb #c030
+def _prepare(model, config, tracker, folder): # accelerator, the model as it runs on its devices, optimizer
+    accelerator = Accelerator(log_with=tracker, project_dir=folder)
+    accelerator.init_trackers("log")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay)
+    return accelerator, *accelerator.prepare(model.train(), optimizer)
+
 def _resume(checkpoint, fingerprint, model, optimizer): # iteration and history
     if not checkpoint.exists(): return 0, []
     tensors, header = load_tensors(checkpoint, fingerprint)

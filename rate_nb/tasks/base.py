@@ -173,4 +173,5 @@ def make_task(
 # %% ../../nbs/tasks/00_base.ipynb #c026
 register_task('tmaze', 'rate_nb.tasks.tmaze:TMaze')
 register_task('vizdoom_two_colors', 'rate_nb.tasks.vizdoom_two_colors:ViZDoomTwoColors')
+register_task('minigrid_memory', 'rate_nb.tasks.minigrid_memory:MinigridMemory')
 register_task('memory_maze', 'rate_nb.tasks.memory_maze:MemoryMaze')
