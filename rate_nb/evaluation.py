@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['STATISTICS', 'Episodes', 'keep_infos', 'play', 'film', 'RandomAgent', 'ExpertAgent', 'checked', 'mean_sem', 'iqm',
-           'bootstrap_interval', 'success_interval']
+           'bootstrap_interval', 'seed_interval', 'success_interval', 'say_scores', 'judge']
 
 # %% ../nbs/11_evaluation.ipynb #c003
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -188,6 +189,16 @@ def bootstrap_interval(values, # (n,) one per training seed
     return float(interval.low), float(interval.high)
 
 # %% ../nbs/11_evaluation.ipynb #c064
+def seed_interval(values, # (n,) the mean score of each training seed
+                  confidence: float = 0.95, # 0 to 1
+                 ) -> tuple[float, float]: # low, high; NaN for a single value
+    "Student's t interval for the mean over training seeds. Raises ValueError for no values or NaN."
+    mean, sem = mean_sem(values)
+    if not sem > 0: return (np.nan, np.nan) if np.isnan(sem) else (mean, mean)
+    low, high = stats.t.interval(confidence, len(values) - 1, mean, sem)
+    return float(low), float(high)
+
+# %% ../nbs/11_evaluation.ipynb #c067
 def success_interval(successes: int, # how many episodes succeeded
                      episodes: int, # out of how many, all played by the same weights
                      confidence: float = 0.95, # 0 to 1
@@ -197,3 +208,23 @@ def success_interval(successes: int, # how many episodes succeeded
         raise ValueError(f'{successes} successes in {episodes} episodes: need 0 <= successes <= episodes and at least 1 episode')
     interval = stats.binomtest(int(successes), int(episodes)).proportion_ci(confidence, method='wilson')
     return float(interval.low), float(interval.high)
+
+# %% ../nbs/11_evaluation.ipynb #c078
+def say_scores(scores, # (n,) one per training seed
+               digits: int = 2, # after the point
+              ) -> str: # mean ± standard error (number of seeds)
+    "Scores as a verdict table shows them."
+    mean, sem = mean_sem(scores)
+    return f"{mean:.{digits}f}" + ("" if np.isnan(sem) else f" ± {sem:.{digits}f}") + f" ({len(scores)} seed{'s' * (len(scores) > 1)})"
+
+def judge(claim: str, # in our words
+          paper: str, # what the paper reports
+          rule: Callable[..., bool], # of the scores, by their names
+          say: Callable[[np.ndarray], str] = say_scores, # how scores are shown
+          **scores, # (n,) each, one per training seed; None or empty: not measured
+         ) -> dict: # claim, paper, ours, verdict: a line for `rate_nb.figures.verdict_table`
+    "Does the claim hold for us?"
+    def measured(score): return score is not None and len(score) > 0
+    ours = "; ".join(f"{name.replace('_', ' ')} {say(score) if measured(score) else '–'}" for name, score in scores.items())
+    known = all(map(measured, scores.values()))
+    return {"claim": claim, "paper": paper, "ours": ours, "verdict": "not tested" if not known else "reproduced" if rule(**scores) else "not reproduced"}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from ..evaluation import mean_sem
+from ..evaluation import judge
 from ..experiments import Measurement, Recipe, results_frame
 from ..tasks.tmaze import TMaze
 from ..training import TrainingConfig
@@ -173,11 +173,6 @@ def _scores(frames, study, name, limits, train_limit=None): # success by seed, a
     chosen = frame[(frame.name == name) & frame.limit.isin(limits) & ((frame.length == train_limit) if train_limit else True)]
     return chosen.groupby("seed").success.mean().to_numpy() if len(chosen) else None
 
-def _say(scores): # mean ± SEM and number of seeds
-    if scores is None: return "–"
-    mean, sem = mean_sem(scores) if len(scores) > 1 else (scores[0], np.nan)
-    return f"{mean:.2f}" + ("" if np.isnan(sem) else f" ± {sem:.2f}") + f" ({len(scores)} seed{'s' * (len(scores) > 1)})"
-
 def _near_chance(scores): return abs(np.mean(scores) - 0.5) <= 0.1
 
 # %% ../../nbs/recipes/00_tmaze.ipynb #c022
@@ -200,37 +195,32 @@ def tmaze_verdicts(rows: dict[str, list[dict]], # study -> rows
     trained = next(iter(preset.train_limits))
     inside, outside = [t for t in preset.limits if t <= trained], [t for t in preset.limits if t >= 3*trained]
     longest = max(preset.limits)
-    verdicts = []
-
-    def judge(claim, paper, rule, **scores):
-        known = all(value is not None for value in scores.values())
-        verdicts.append({"claim": claim, "paper": paper, "ours": "; ".join(f"{name.replace('_', ' ')} {_say(value)}" for name, value in scores.items()),
-                         "verdict": "not tested" if not known else "reproduced" if rule(**scores) else "not reproduced"})
 
     def fig5(name, limits): return _scores(frames, "figure 5", name, limits)
 
-    judge(f"1. RATE succeeds at every length up to its training length (T ≤ {trained})", "1.00", lambda RATE: RATE.min() == 1, RATE=fig5("RATE", inside))
-    judge(f"1. RATE still works at T = {longest:,}", "works", lambda RATE: RATE.mean() >= 0.9, RATE=fig5("RATE", [longest]))
-    judge(f"1. and so it does with its memory detached in training, as the reference trains it (T = {longest:,})", "works",
-          lambda detached: detached.mean() >= 0.9, detached=fig5("RATE, detached", [longest]))
-    judge("1. DT falls to 0.5 past its context", "0.50", lambda DT: _near_chance(DT), DT=fig5("DT", outside))
-    judge("1. TrXL falls to 0.5 past its context", "0.50", lambda TrXL: _near_chance(TrXL), TrXL=fig5("TrXL", outside))
-    judge("1. RMT lies between DT and RATE past the training length", "between", lambda DT, RMT, RATE: DT.mean() + 0.02 < RMT.mean() < RATE.mean() - 0.02,
-          DT=fig5("DT", outside), RMT=fig5("RMT", outside), RATE=fig5("RATE", outside))
-    for limit in (90, 150):
-        judge(f"1. RATE succeeds at every length up to its training length (T ≤ {limit})", "1.00", lambda RATE: RATE.min() == 1,
-              RATE=_scores(frames, "figure 6", "RATE", [t for t in preset.limits if t <= limit], limit))
-        judge(f"1. BC-LSTM is fine when trained on T ≤ {limit}", "1.00", lambda LSTM: LSTM.mean() >= 0.95,
-              LSTM=_scores(frames, "figure 6", "BC-LSTM", [t for t in preset.limits if t <= limit], limit))
-    judge("1. BC-LSTM falls to 0.5 when trained on T ≥ 600", "0.50", lambda LSTM: _near_chance(LSTM),
-          LSTM=_scores(frames, "figure 6", "BC-LSTM", [600], 600))
     def noisy(alpha): return (None if noise.empty else noise[(noise.name == "RATE") & (noise.part == "tokens") & (noise.alpha == alpha)
                                                              & (noise.limit == 3*trained)].success.to_numpy())
-    judge("2. Noise in place of the memory tokens takes T-Maze to 0.5", "0.50", lambda without, noise: without.mean() >= 0.9 and _near_chance(noise),
-          without=noisy(0.), noise=noisy(1.))
     def table6(name): return _scores(frames, "table 6", TABLE_6[name], outside)
-    judge("4. Without MRV long corridors decay towards 0.5", "0.61 ± 0.07 at 6 times the training length", lambda without: without.mean() < 0.75, without=table6("none"))
-    judge("4. CA-2 is the best of the five valves", "0.90 ± 0.07 at 6 times the training length",
-          lambda **valves: all(valves["CA2"].mean() > scores.mean() for name, scores in valves.items() if name != "CA2"),
-          CA2=table6("MRV-CA-2"), CA1=table6("MRV-CA-1"), G=table6("MRV-G"), GRU=table6("MRV-GRU"), LSTM=table6("MRV-LSTM"))
-    return verdicts
+    def figure_6(limit):
+        def fig6(name): return _scores(frames, "figure 6", name, [t for t in preset.limits if t <= limit], limit)
+        return [judge(f"1. RATE succeeds at every length up to its training length (T ≤ {limit})", "1.00", lambda RATE: RATE.min() == 1, RATE=fig6("RATE")),
+                judge(f"1. BC-LSTM is fine when trained on T ≤ {limit}", "1.00", lambda LSTM: LSTM.mean() >= 0.95, LSTM=fig6("BC-LSTM"))]
+
+    return [
+        judge(f"1. RATE succeeds at every length up to its training length (T ≤ {trained})", "1.00", lambda RATE: RATE.min() == 1, RATE=fig5("RATE", inside)),
+        judge(f"1. RATE still works at T = {longest:,}", "works", lambda RATE: RATE.mean() >= 0.9, RATE=fig5("RATE", [longest])),
+        judge(f"1. and so it does with its memory detached in training, as the reference trains it (T = {longest:,})", "works",
+              lambda detached: detached.mean() >= 0.9, detached=fig5("RATE, detached", [longest])),
+        judge("1. DT falls to 0.5 past its context", "0.50", lambda DT: _near_chance(DT), DT=fig5("DT", outside)),
+        judge("1. TrXL falls to 0.5 past its context", "0.50", lambda TrXL: _near_chance(TrXL), TrXL=fig5("TrXL", outside)),
+        judge("1. RMT lies between DT and RATE past the training length", "between", lambda DT, RMT, RATE: DT.mean() + 0.02 < RMT.mean() < RATE.mean() - 0.02,
+              DT=fig5("DT", outside), RMT=fig5("RMT", outside), RATE=fig5("RATE", outside)),
+        *figure_6(90), *figure_6(150),
+        judge("1. BC-LSTM falls to 0.5 when trained on T ≥ 600", "0.50", lambda LSTM: _near_chance(LSTM),
+              LSTM=_scores(frames, "figure 6", "BC-LSTM", [600], 600)),
+        judge("2. Noise in place of the memory tokens takes T-Maze to 0.5", "0.50", lambda without, noise: without.mean() >= 0.9 and _near_chance(noise),
+              without=noisy(0.), noise=noisy(1.)),
+        judge("4. Without MRV long corridors decay towards 0.5", "0.61 ± 0.07 at 6 times the training length", lambda without: without.mean() < 0.75, without=table6("none")),
+        judge("4. CA-2 is the best of the five valves", "0.90 ± 0.07 at 6 times the training length",
+              lambda **valves: all(valves["CA2"].mean() > scores.mean() for name, scores in valves.items() if name != "CA2"),
+              CA2=table6("MRV-CA-2"), CA1=table6("MRV-CA-1"), G=table6("MRV-G"), GRU=table6("MRV-GRU"), LSTM=table6("MRV-LSTM"))]

@@ -5,19 +5,19 @@
 # %% auto #0
 __all__ = ['BLANK', 'CONTESTANTS', 'FIGURE_3', 'COPYCAT', 'PRESETS', 'VISION', 'STUDIES', 'CONTROLS', 'teacher_recipe', 'Preset',
            'get_preset', 'vizdoom_recipe', 'play_whole', 'imitate', 'vizdoom_plan', 'by_pillar', 'pillar_table',
-           'control_scores', 'seed_interval', 'vizdoom_verdicts']
+           'control_scores', 'vizdoom_verdicts']
 
 # %% ../../nbs/recipes/01_vizdoom.ipynb #c003
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ..collection import write_json
-from ..evaluation import ExpertAgent, mean_sem, play
+from ..evaluation import ExpertAgent, judge, play, say_scores, seed_interval
 from ..experiments import Measurement, Places, Recipe, results_frame
 from .tmaze import Contestant
 from ..tasks.vizdoom_two_colors import COLORS, TwoColorsExpert, ViZDoomTwoColors
@@ -127,30 +127,34 @@ def _teacher(chosen, preset, seeds, models):
 def _figure_3(chosen, preset, seeds, models):
     return [(vizdoom_recipe(name, preset, seed), [play_whole(chosen), imitate(chosen)]) for seed in seeds for name in FIGURE_3 if name in models]
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c018
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c019
+def _more_seeds(chosen, preset, seeds, models):
+    return _figure_3(chosen, preset, [seed + chosen.seeds for seed in seeds], {"RATE", "DT"} & set(models))
+
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c020
 def _without(chosen, preset, seeds, models):
     return [(vizdoom_recipe(name, preset, seed), [play_whole(chosen, pillar_steps=0)]) for seed in seeds[:1] for name in ("RATE", "RMT", "TrXL", "DT") if name in models]
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c019
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c021
 def _copycat(chosen, preset, seeds, models):
     return [(vizdoom_recipe(name, preset, seed), [imitate(chosen), play_whole(chosen)]) for seed in seeds[:chosen.ablation_seeds] for name in COPYCAT if name in models]
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c020
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c022
 def _targets(chosen, preset, seeds, models):
     return [(vizdoom_recipe(name, preset, seed), [play_whole(chosen, target_return=target) for target in chosen.targets])
             for seed in seeds[:1] for name in ("RATE, triplet", "DT, triplet") if name in models]
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c021
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c023
 def _noise(chosen, preset, seeds, models):
     def noisy(part, alpha): return Measurement("noisy episodes", play_whole(chosen).options | dict(part=part, alpha=alpha))
     return [(vizdoom_recipe("RATE, cache", preset, seed), [noisy(part, alpha) for part, alpha in (("tokens", 0.), ("tokens", 1.), ("cache", 1.))])
             for seed in seeds[:chosen.ablation_seeds] if "RATE, cache" in models]
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c022
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c024
 def _detached(chosen, preset, seeds, models):
     return [(vizdoom_recipe("RATE, detached", preset, seed), [imitate(chosen), play_whole(chosen)]) for seed in seeds[:chosen.ablation_seeds] if "RATE, detached" in models]
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c024
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c026
 def _remedies(chosen, preset, seeds, models):
     def nine(recipe):
         context = dict(segment_length=-(-chosen.train_steps//9), num_segments=9)
@@ -159,7 +163,7 @@ def _remedies(chosen, preset, seeds, models):
     return ([(recipe, [play_whole(chosen), play_whole(chosen, sample=True)]) for recipe in recipes] +
             [(nine(recipe), [play_whole(chosen), imitate(chosen)]) for recipe in recipes])
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c026
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c028
 VISION = {"frozen encoder": {}, "tuned encoder": dict(tune_encoder=True), "end to end": dict(encoder=None)}
 
 def _freezing(chosen, preset, seeds, models):
@@ -170,11 +174,11 @@ def _freezing(chosen, preset, seeds, models):
                     training=replace(chosen.frames, seed=seeds[0]))
     return [(replace(small, name=name, **changes), [imitate(chosen)]) for name, changes in VISION.items()]
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c027
-STUDIES = {"teacher": _teacher, "figure 3": _figure_3, "copycat": _copycat, "without pillar": _without, "figure 8": _noise, "detached": _detached, "targets": _targets,
-           "remedies": _remedies, "freezing": _freezing}
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c029
+STUDIES = {"teacher": _teacher, "figure 3": _figure_3, "more seeds": _more_seeds, "copycat": _copycat, "without pillar": _without, "figure 8": _noise, "detached": _detached,
+           "targets": _targets, "remedies": _remedies, "freezing": _freezing}
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c028
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c030
 def vizdoom_plan(study: str, # a key of STUDIES
                  preset: str = "laptop", # a key of PRESETS
                  seeds: list[int] | None = None, # training seeds; None: those of the preset
@@ -187,7 +191,7 @@ def vizdoom_plan(study: str, # a key of STUDIES
     chosen = get_preset(preset)
     return STUDIES[study](chosen, preset, list(range(chosen.seeds)) if seeds is None else list(seeds), list(CONTESTANTS) if models is None else models)
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c031
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c033
 def _scores(answer): # of one set of episodes
     returns, clue = np.array(answer["returns"]), np.array(answer["clue"])
     red, green = (returns[clue == color].mean() for color in range(len(COLORS)))
@@ -195,7 +199,7 @@ def _scores(answer): # of one set of episodes
     return {"all": returns.mean(), "red": red, "green": green, "imbalance": abs(red - green), "steps 0-89": early, "steps 90-179": later - early,
             "steps survived": np.mean(answer["lengths"]), "episodes": len(returns)}
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c032
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c034
 def by_pillar(rows: list[dict], # from `sweep`
               kind: str = "episodes", # of measurement
              ) -> pd.DataFrame: # name, seed, options, all, red, green, imbalance, steps 0-89, steps 90-179, steps survived, episodes
@@ -204,7 +208,7 @@ def by_pillar(rows: list[dict], # from `sweep`
     if frame.empty: return frame
     return pd.concat([frame.drop(columns=["episodes"]), pd.DataFrame([_scores(answer) for answer in frame.to_dict("records")])], axis=1)
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c033
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c035
 def pillar_table(frame: pd.DataFrame, # from `by_pillar`
                  index: list[str] = ["name"],
                 ) -> pd.DataFrame: # of texts, "mean ± standard error" over seeds
@@ -212,14 +216,14 @@ def pillar_table(frame: pd.DataFrame, # from `by_pillar`
     def say(x): return f"{x.mean():.1f}" + (f" ± {x.sem():.1f}" if len(x) > 1 else "")
     return frame.groupby(index, sort=False)[["all", "red", "green", "imbalance", "steps survived"]].agg(say)
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c036
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c038
 CONTROLS = {"expert": dict(), "takes both": dict(likes="both"), "always red": dict(likes="red"), "always green": dict(likes="green")}
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c037
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c039
 class _Control(ExpertAgent):
     def __init__(self, **options): self.expert, self.infos = TwoColorsExpert(**options), {}
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c038
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c040
 def control_scores(preset: str = "laptop", # a key of PRESETS
                    places: Places = Places(),
                   ) -> pd.DataFrame: # as `by_pillar`
@@ -234,46 +238,28 @@ def control_scores(preset: str = "laptop", # a key of PRESETS
         write_json(path, answers)
     return pd.DataFrame([{"name": name, "seed": 0} | _scores(answers[name]) for name in CONTROLS])
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c040
-def seed_interval(scores: np.ndarray # (seeds,) the mean score of each, two or more
-                 ) -> tuple[float, float]: # nan for one seed
-    "95% interval for the mean over training seeds (Student's t)."
-    if len(scores) < 2: return np.nan, np.nan
-    mean, sem = mean_sem(scores)
-    return stats.t.interval(0.95, len(scores) - 1, mean, sem)
-
 # %% ../../nbs/recipes/01_vizdoom.ipynb #c042
-def _say(scores):
-    if len(scores) == 0: return "–"
-    mean, sem = mean_sem(scores) if len(scores) > 1 else (scores[0], np.nan)
-    return f"{mean:.1f}" + ("" if np.isnan(sem) else f" ± {sem:.1f}") + f" ({len(scores)} seed{'s' * (len(scores) > 1)})"
-
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c043
 def vizdoom_verdicts(rows: dict[str, list[dict]], # study -> rows
                      preset: Preset,
                     ) -> list[dict]: # claim, paper, ours, verdict
     "The paper's claims 2, 3 and 9, as far as they concern ViZDoom-Two-Colors."
-    frame, noisy, verdicts = by_pillar(rows.get("figure 3", [])), by_pillar(rows.get("figure 8", []), "noisy episodes"), []
-
-    def judge(claim, paper, rule, **scores):
-        known = all(len(value) for value in scores.values())
-        verdicts.append({"claim": claim, "paper": paper, "ours": "; ".join(f"{name.replace('_', ' ')} {_say(value)}" for name, value in scores.items()),
-                         "verdict": "not tested" if not known else "reproduced" if rule(**scores) else "not reproduced"})
+    frame, noisy = by_pillar(rows.get("figure 3", []) + rows.get("more seeds", [])), by_pillar(rows.get("figure 8", []), "noisy episodes")
+    verdict = partial(judge, say=partial(say_scores, digits=1))
 
     def of(name, column="all"): return np.array([]) if frame.empty else frame[frame.name == name][column].to_numpy()
     def damaged(part, alpha): return np.array([]) if noisy.empty else noisy[(noisy.part == part) & (noisy.alpha == alpha)]["all"].to_numpy()
 
     rivals = {name.replace("-", "_"): of(name) for name in ("RMT", "TrXL", "DT", "BC-LSTM")}
-    judge("3. RATE has the highest return", "41.5 ± 1.0 (DT 24.8 ± 1.4)", lambda RATE, **others: all(RATE.mean() > other.mean() for other in others.values()), RATE=of("RATE"), **rivals)
-    judge("3. RATE has the least imbalance", "6.5 (DT 35.1)", lambda RATE, **others: all(RATE.mean() < other.mean() for other in others.values()),
-          RATE=of("RATE", "imbalance"), **{name.replace("-", "_"): of(name, "imbalance") for name in ("RMT", "TrXL", "DT", "BC-LSTM")})
-    judge("3. RATE's return is above DT's, and their 95% intervals over seeds do not overlap", "41.5 ± 1.0 against 24.8 ± 1.4",
-          lambda RATE, DT: seed_interval(RATE)[0] > seed_interval(DT)[1], RATE=of("RATE"), DT=of("DT"))
-    judge("3. DT earns with red pillars at most half of what it earns with green ones", "7.2 against 42.3", lambda red, green: red.mean() <= 0.5*green.mean(),
-          red=of("DT", "red"), green=of("DT", "green"))
-    judge("9. OracleDT is at least as good as RATE, and RATE as DT", "56.5, 41.5, 24.8", lambda OracleDT, RATE, DT: OracleDT.mean() >= RATE.mean() >= DT.mean(),
-          OracleDT=of("OracleDT"), RATE=of("RATE"), DT=of("DT"))
-    judge("2. Noise in place of cached states hurts more than in place of memory tokens", "Figure 8, left", lambda untouched, cache, tokens: cache.mean() < tokens.mean() < untouched.mean(),
-          untouched=damaged("tokens", 0.), cache=damaged("cache", 1.), tokens=damaged("tokens", 1.))
-    judge("3. The same order with pillars that stand for 90 steps (T = 150, Figure 4)", "RATE best", lambda RATE: False, RATE=np.array([]))
-    return verdicts
+    return [
+        verdict("3. RATE has the highest return", "41.5 ± 1.0 (DT 24.8 ± 1.4)", lambda RATE, **others: all(RATE.mean() > other.mean() for other in others.values()), RATE=of("RATE"), **rivals),
+        verdict("3. RATE has the least imbalance", "6.5 (DT 35.1)", lambda RATE, **others: all(RATE.mean() < other.mean() for other in others.values()),
+                RATE=of("RATE", "imbalance"), **{name.replace("-", "_"): of(name, "imbalance") for name in ("RMT", "TrXL", "DT", "BC-LSTM")}),
+        verdict("3. RATE's return is above DT's, and their 95% intervals over seeds do not overlap", "41.5 ± 1.0 against 24.8 ± 1.4",
+                lambda RATE, DT: seed_interval(RATE)[0] > seed_interval(DT)[1], RATE=of("RATE"), DT=of("DT")),
+        verdict("3. DT earns with red pillars at most half of what it earns with green ones", "7.2 against 42.3", lambda red, green: red.mean() <= 0.5*green.mean(),
+                red=of("DT", "red"), green=of("DT", "green")),
+        verdict("9. OracleDT is at least as good as RATE, and RATE as DT", "56.5, 41.5, 24.8", lambda OracleDT, RATE, DT: OracleDT.mean() >= RATE.mean() >= DT.mean(),
+                OracleDT=of("OracleDT"), RATE=of("RATE"), DT=of("DT")),
+        verdict("2. Noise in place of cached states hurts more than in place of memory tokens", "Figure 8, left", lambda untouched, cache, tokens: cache.mean() < tokens.mean() < untouched.mean(),
+                untouched=damaged("tokens", 0.), cache=damaged("cache", 1.), tokens=damaged("tokens", 1.)),
+        verdict("3. The same order with pillars that stand for 90 steps (T = 150, Figure 4)", "RATE best", lambda RATE: False, RATE=np.array([]))]
