@@ -173,3 +173,4 @@ def make_task(
 # %% ../../nbs/tasks/00_base.ipynb #c026
 register_task('tmaze', 'rate_nb.tasks.tmaze:TMaze')
 register_task('vizdoom_two_colors', 'rate_nb.tasks.vizdoom_two_colors:ViZDoomTwoColors')
+register_task('retrieval', 'rate_nb.tasks.retrieval:Retrieval')
