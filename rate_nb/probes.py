@@ -192,7 +192,7 @@ class Prompted(Agent):
         "Forget everything."
         super().reset(batch)
         self.expert.reset(batch)
-        self.step = 0
+        self.taken = 0
 
     def watch(self, infos: dict) -> None:
         "The expert may look at these."
@@ -201,8 +201,8 @@ class Prompted(Agent):
 
     def act(self, observation: np.ndarray, reward: np.ndarray | None = None) -> np.ndarray:
         "One action for each episode."
-        action, self.step = super().act(observation, reward), self.step + 1
-        if self.step > self.steps: return action
+        action, self.taken = super().act(observation, reward), self.taken + 1
+        if self.taken > self.steps: return action
         action = self.expert.act(observation, self.infos)
         self.previous_action = torch.as_tensor(action, device=self.device)
         return action
