@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MEASUREMENTS', 'PACKAGES', 'Recipe', 'Measurement', 'measure', 'measure_play', 'measure_episodes',
            'measure_imitation', 'git_commit', 'PeakMemory', 'Places', 'recipe_task', 'recipe_data', 'build_model',
-           'trained_model', 'run', 'film_runs', 'sweep', 'only_asked', 'load_rows', 'results_frame']
+           'trained_model', 'run', 'film_runs', 'sweep', 'only_asked', 'load_rows', 'results_frame', 'milestones_frame']
 
 # %% ../nbs/13_experiments.ipynb #c003
 import hashlib
@@ -54,6 +54,7 @@ class Recipe:
     mirror: bool | None = None      # add the mirror image of every episode
     encoder: dict | None = None     # `facts` of a recipe: its model's observation encoder gives the observations
     tune_encoder: bool | None = None # that encoder learns on, with the model; otherwise it is frozen
+    milestones: dict | None = None  # {"every": iterations, "ask": [[kind, options], …]}, questions put while the model learns
 
     @property
     def facts(self) -> dict:
@@ -88,7 +89,8 @@ class Measurement:
 
 MEASUREMENTS = {"play": "rate_nb.experiments:measure_play", "episodes": "rate_nb.experiments:measure_episodes",
                 "imitation": "rate_nb.experiments:measure_imitation", "noisy episodes": "rate_nb.probes:measure_noisy_episodes", "attention": "rate_nb.probes:measure_attention",
-                "memory": "rate_nb.probes:measure_memory", "noise": "rate_nb.probes:measure_noise"}
+                "memory": "rate_nb.probes:measure_memory", "noise": "rate_nb.probes:measure_noise",
+                "recall": "rate_nb.probes:measure_recall", "prompted play": "rate_nb.probes:measure_prompted_play"}
 
 def measure(measurement: Measurement, model: SequenceModel, recipe: Recipe, places: "Places") -> dict: # the answer, which JSON can hold
     """Put one question: calls its function with (model, recipe, places, **options).
@@ -241,6 +243,10 @@ def trained_model(recipe: Recipe, places: Places = Places(), progress: bool = Tr
     write_json(folder/"recipe.json", asdict(recipe))
     data, manifest = recipe_data(recipe, places, progress)
     changed = {"augment": mirror_half(make_task(recipe.task, **recipe.task_options))} if recipe.mirror and not recipe.frozen else {}
+    if recipe.milestones:
+        questions = [Measurement(kind, options) for kind, options in recipe.milestones["ask"]]
+        def ask(iteration, model): return {"answers": {m.key: measure(m, model, recipe, places) for m in questions}}
+        changed |= {"checkpoint_every": recipe.milestones["every"], "on_checkpoint": ask}
     with PeakMemory() as memory:
         history = train(model, data, recipe.training, recipe.length, folder, recipe.hash, progress=progress, **changed)
     write_json(facts, {"history": history, "seconds": history[-1]["seconds"], "peak_mib": memory.mib,
@@ -289,7 +295,7 @@ def film_runs(recipes: list[Recipe], # trained ones; a model whose weights are g
     longest = max(map(len, films))
     return np.concatenate([np.concatenate([pictures, pictures[-1:].repeat(longest - len(pictures), 0)]) for pictures in films], 1), scores
 
-# %% ../nbs/13_experiments.ipynb #c028
+# %% ../nbs/13_experiments.ipynb #c030
 def sweep(plan: list[tuple[Recipe, list[Measurement]]], # what to run, in this order
           places: Places = Places(),
           jobs: int = 2, # processes
@@ -307,14 +313,14 @@ def sweep(plan: list[tuple[Recipe, list[Measurement]]], # what to run, in this o
         for _ in tqdm(done, total=len(todo), desc="runs", disable=not progress): pass
     return [_read_row(places.row(recipe)) for recipe, _ in plan]
 
-# %% ../nbs/13_experiments.ipynb #c031
+# %% ../nbs/13_experiments.ipynb #c033
 def only_asked(rows: list[dict], # from `sweep` with this plan
                plan: list[tuple[Recipe, list[Measurement]]],
               ) -> list[dict]: # the same rows without other measurements
     "What a plan asked, and nothing else that its runs were asked in other plans."
     return [row | {"measurements": {m.key: row["measurements"][m.key] for m in questions}} for row, (_, questions) in zip(rows, plan)]
 
-# %% ../nbs/13_experiments.ipynb #c034
+# %% ../nbs/13_experiments.ipynb #c036
 def load_rows(task: str, preset: str, places: Places = Places()) -> list[dict]:
     "All rows of a task and preset. Raises FileNotFoundError when there is none."
     folder = Path(places.results)/task/preset
@@ -326,12 +332,20 @@ def results_frame(rows: list[dict], # from `run`, `sweep` or `load_rows`
                   kind: str = "play", # of measurement
                  ) -> pd.DataFrame: # name, model, seed, hash, length, the measurement's options and its answers
     "One line for each run and measurement of a kind."
-    lines = []
-    for row in rows:
-        facts = {name: row["recipe"][name] for name in ("name", "model", "seed", "length")} | {"hash": row["hash"]}
-        for key, answer in row["measurements"].items():
-            found, options = json.loads(key)
-            # the question's own seed is that of the episodes, and must not pass for the training seed
-            options = {f"episode_{name}" if name in facts else name: value for name, value in options.items()}
-            if found == kind: lines.append(facts | options | answer)
-    return pd.DataFrame(lines)
+    return pd.DataFrame([line for row in rows for line in _lines(row, kind, row["measurements"])])
+
+def _lines(row, kind, answers, **facts):
+    facts = {name: row["recipe"][name] for name in ("name", "model", "seed", "length")} | {"hash": row["hash"]} | facts
+    for key, answer in answers.items():
+        found, options = json.loads(key)
+        # the question's own seed is that of the episodes, and must not pass for the training seed
+        options = {f"episode_{name}" if name in facts else name: value for name, value in options.items()}
+        if found == kind: yield facts | options | answer
+
+# %% ../nbs/13_experiments.ipynb #c040
+def milestones_frame(rows: list[dict], # from `run`, `sweep` or `load_rows`
+                     kind: str = "play", # of measurement
+                    ) -> pd.DataFrame: # as `results_frame`, and iteration
+    "One line for each run, measurement of a kind, and milestone."
+    return pd.DataFrame([line for row in rows for entry in row["training"]["history"] if "answers" in entry
+                         for line in _lines(row, kind, entry["answers"], iteration=entry["iteration"])])

@@ -174,4 +174,5 @@ def make_task(
 register_task('tmaze', 'rate_nb.tasks.tmaze:TMaze')
 register_task('vizdoom_two_colors', 'rate_nb.tasks.vizdoom_two_colors:ViZDoomTwoColors')
 register_task('minigrid_memory', 'rate_nb.tasks.minigrid_memory:MinigridMemory')
+register_task('retrieval', 'rate_nb.tasks.retrieval:Retrieval')
 register_task('memory_maze', 'rate_nb.tasks.memory_maze:MemoryMaze')
