@@ -22,14 +22,15 @@ def sinusoid(distance: Tensor, # (n,) in tokens; negative is the future
     return torch.cat([angle.sin(), angle.cos()], -1)
 
 # %% ../nbs/03_attention.ipynb #c017
-def slanted(by_distance: Tensor, # (…, rows, rows + columns - 1), contiguous rows; distances in falling order
+def slanted(by_distance: Tensor, # (…, rows, step·(rows - 1) + columns), contiguous rows; distances in falling order
             columns: int, # number of keys
+            step: int = 1, # tokens from one row's query to the next one's
            ) -> Tensor: # (…, rows, columns), a view
-    "View scores by distance as scores by key, without copying: row i starts one place before row i - 1."
+    "View scores by distance as scores by key, without copying: row i starts `step` places before row i - 1."
     rows, row_stride = by_distance.shape[-2], by_distance.stride(-2)
     return by_distance.as_strided((*by_distance.shape[:-1], columns),
-                                  (*by_distance.stride()[:-2], row_stride - 1, 1),
-                                  by_distance.storage_offset() + rows - 1)
+                                  (*by_distance.stride()[:-2], row_stride - step, 1),
+                                  by_distance.storage_offset() + step*(rows - 1))
 
 # %% ../nbs/03_attention.ipynb #c020
 def keep_mask(x: Tensor, # to be thinned
@@ -55,40 +56,47 @@ class Dropout(nn.Module):
 # %% ../nbs/03_attention.ipynb #c023
 @dataclass(frozen=True)
 class AttentionPlan:
-    "Who may see whom in one shape of segment, prepared for `relative_attention`."
-    mask: Tensor # (queries, keys) float32: 0 where visible, -inf where not
-    blocks: tuple # of (first query, end query, end key)
+    "Who may see whom in one shape of segment, and who asks, prepared for `relative_attention`."
+    mask: Tensor # (tokens, keys) float32: 0 where visible, -inf where not; the tokens are the last keys
+    asking: Tensor # (queries,) int64: tokens for which attention is computed
+    blocks: tuple # of (which queries: slice, which tokens they are: range, end key)
 
     @classmethod
-    def make(cls, visible: Tensor, # (queries, keys) bool; each query sees at least one key
-             num_blocks: int = 2, # more blocks waste less and call more often
+    def make(cls, visible: Tensor, # (tokens, keys) bool; each token sees at least one key
+             num_blocks: int = 2, # to cut each group in; more blocks waste less and call more often
+             asking: list[range] | None = None, # groups of tokens that ask; None: all tokens
             ) -> "AttentionPlan":
-        num_queries, num_keys = visible.shape
-        if not visible.any(1).all(): raise ValueError("each query of an attention mask must see at least one key")
+        if not visible.any(1).all(): raise ValueError("each token of an attention mask must see at least one key")
         mask = torch.zeros(visible.shape, device=visible.device).masked_fill(~visible, -torch.inf)
-        ends = (visible * torch.arange(1, num_keys + 1, device=visible.device)).amax(1)
-        edges = [num_queries * b // num_blocks for b in range(num_blocks + 1)]
-        return cls(mask, tuple((a, b, int(ends[a:b].max())) for a, b in zip(edges, edges[1:]) if b > a))
+        ends = (visible * torch.arange(1, visible.shape[1] + 1, device=visible.device)).amax(1).tolist()
+        groups, blocks, first = [range(len(visible))] if asking is None else asking, [], 0
+        for group in groups:
+            count = num_blocks if len({ends[token] for token in group}) > 1 else 1
+            edges = [len(group) * b // count for b in range(count + 1)]
+            blocks += [(slice(first + a, first + b), group[a:b], max(ends[token] for token in group[a:b])) for a, b in zip(edges, edges[1:]) if b > a]
+            first += len(group)
+        return cls(mask, torch.tensor([token for group in groups for token in group], device=visible.device), tuple(blocks))
 
 # %% ../nbs/03_attention.ipynb #c025
-def distance_table(num_queries: int, num_keys: int, d_model: int, device=None) -> Tensor:
-    "Sinusoids of all distances between queries and keys, from `num_keys - 1` down to `1 - num_queries`: (queries + keys - 1, d_model)."
-    return sinusoid(torch.arange(num_keys - 1, -num_queries, -1, device=device), d_model)
+def distance_table(num_tokens: int, num_keys: int, d_model: int, device=None) -> Tensor:
+    "Sinusoids of all distances between tokens and keys, from `num_keys - 1` down to `1 - num_tokens`: (tokens + keys - 1, d_model)."
+    return sinusoid(torch.arange(num_keys - 1, -num_tokens, -1, device=device), d_model)
 
-def _pieces(q, k, plan): # of the work: head, its queries, its keys, and their rows of the distance table
-    num_queries = q.shape[2]
-    for first, end, num_keys in plan.blocks:
-        for head in range(q.shape[1]):
-            yield head, slice(first, end), slice(num_keys), slice(num_queries - end, num_queries - first + num_keys - 1)
+def _pieces(plan, num_heads): # of the work: head, its queries, their step and mask, its keys, and their rows of the distance table
+    last = len(plan.mask) - 1
+    for queries, tokens, end in plan.blocks:
+        mask = plan.mask[tokens.start:tokens.stop:tokens.step, :end]
+        for head in range(num_heads):
+            yield head, queries, tokens.step, mask, slice(end), slice(last - tokens[-1], last - tokens[0] + end)
 
 # %% ../nbs/03_attention.ipynb #c027
 class _RelativeAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, q, k, value, r, u, v, plan, dropout):
         output, ctx.probabilities = torch.empty_like(q), []
-        for head, rows, keys, near in _pieces(q, k, plan):
+        for head, rows, step, mask, keys, near in _pieces(plan, q.shape[1]):
             content, position = q[:, head, rows] + u[head], q[:, head, rows] + v[head]
-            scores = slanted(position @ r[head, near].t(), keys.stop) + plan.mask[rows, keys]
+            scores = slanted(position @ r[head, near].t(), keys.stop, step) + mask
             scores.baddbmm_(content, k[:, head, keys].transpose(1, 2))
             probability = torch.softmax(scores, -1, out=scores)
             kept = keep_mask(scores, dropout).mul_(probability) if dropout else probability
@@ -104,13 +112,13 @@ class _RelativeAttention(torch.autograd.Function):
         dq, (dk, d_value, dr, du, dv) = torch.empty_like(q), (torch.zeros_like(t) for t in (k, value, r, u, v))
         row_sums = (d_output * output).sum(-1, keepdim=True)
         # a block's scores by distance; each head overwrites the slanted part, and the corners stay zero
-        d_distances = {first: q.new_zeros(len(q), end - first, end - first + num_keys - 1) for first, end, num_keys in ctx.plan.blocks}
-        for (head, rows, keys, near), (probability, kept) in zip(_pieces(q, k, ctx.plan), ctx.probabilities):
+        d_distances = {rows.start: q.new_zeros(len(q), len(tokens), tokens.step*(len(tokens) - 1) + end) for rows, tokens, end in ctx.plan.blocks}
+        for (head, rows, step, _, keys, near), (probability, kept) in zip(_pieces(ctx.plan, q.shape[1]), ctx.probabilities):
             content, position = q[:, head, rows] + u[head], q[:, head, rows] + v[head]
             gradient, d_distance = d_output[:, head, rows], d_distances[rows.start]
             d_value[:, head, keys] += torch.bmm(kept.transpose(1, 2), gradient)
             d_kept = torch.bmm(gradient, value[:, head, keys].transpose(1, 2)).mul_(kept)
-            d_scores = torch.addcmul(d_kept, probability, row_sums[:, head, rows], value=-1, out=slanted(d_distance, keys.stop))
+            d_scores = torch.addcmul(d_kept, probability, row_sums[:, head, rows], value=-1, out=slanted(d_distance, keys.stop, step))
             dk[:, head, keys] += torch.bmm(d_scores.transpose(1, 2), content)
             by_distance = d_distance.flatten(0, 1)
             dr[head, near] += by_distance.t() @ position.flatten(0, 1)
@@ -124,16 +132,16 @@ class _RelativeAttention(torch.autograd.Function):
 def relative_attention(q: Tensor, # (batch, heads, queries, d_head), scaled by 1/sqrt(d_head)
                        k: Tensor, # (batch, heads, keys, d_head)
                        value: Tensor, # (batch, heads, keys, d_head)
-                       r: Tensor, # (heads, queries + keys - 1, d_head): projected `distance_table`
+                       r: Tensor, # (heads, tokens + keys - 1, d_head): projected `distance_table`
                        u: Tensor, # (heads, 1, d_head) bias of the content term
                        v: Tensor, # (heads, 1, d_head) bias of the distance term
-                       plan: AttentionPlan, # who sees whom
+                       plan: AttentionPlan, # who asks, and sees whom
                        dropout: float = 0., # probability to drop an attention weight
                       ) -> Tensor: # (batch, heads, queries, d_head)
     "Attention with scores (q + u)·k + (q + v)·r by distance (Dai et al. 2019, section 3.3; RATE, section 3)."
     return _RelativeAttention.apply(q, k, value, r, u, v, plan, dropout)
 
-# %% ../nbs/03_attention.ipynb #c035
+# %% ../nbs/03_attention.ipynb #c037
 def attention_mask(num_tokens: int, # tokens of the segment, three a step
                    memory_tokens: int = 0, # m, read and again written
                    cache_length: int = 0, # cached states before them
@@ -147,7 +155,7 @@ def attention_mask(num_tokens: int, # tokens of the segment, three a step
     cached[:m] = cached[size - m:] = memory_sees_cache
     return torch.cat([cached, visible], 1)
 
-# %% ../nbs/03_attention.ipynb #c039
+# %% ../nbs/03_attention.ipynb #c041
 class RelativeAttention(nn.Module):
     "Multi-head attention by content and distance, projections included (RATE, section 3)."
     def __init__(self, d_model: int, # width of tokens
@@ -167,30 +175,30 @@ class RelativeAttention(nn.Module):
         "The table of distances as this layer's heads see them."
         return self.distance(table).unflatten(-1, (self.num_heads, self.d_head)).transpose(0, 1)
 
-    def forward(self, x: Tensor, # (batch, tokens, d_model)
+    def forward(self, x: Tensor, # (batch, queries, d_model), the tokens that ask
+                seen: Tensor, # (batch, keys, d_model): cached states, then all tokens of the segment
                 table: Tensor, # `distance_table` of the plan's shape
                 biases: tuple[Tensor, Tensor], # u and v, each (heads, 1, d_head)
-                plan: AttentionPlan, # who sees whom
-                cached: Tensor | None = None, # (batch, cached tokens, d_model) of earlier segments
-               ) -> Tensor: # (batch, tokens, d_model)
-        q, k, value = self._project(x, cached)
+                plan: AttentionPlan, # who asks, and sees whom
+               ) -> Tensor: # (batch, queries, d_model)
+        q, k, value = self._project(x, seen)
         attended = relative_attention(q, k, value, self.distances(table), *biases, plan, self.dropout if self.training else 0.)
         return self.output(attended.transpose(1, 2).flatten(2))
 
-    def _project(self, x, cached):
-        seen, (key, value) = x if cached is None else torch.cat([cached, x], 1), self.key_value.weight.chunk(2)
+    def _project(self, x, seen):
+        key, value = self.key_value.weight.chunk(2)
         weights = (x, self.query.weight * self.d_head**-0.5), (seen, key), (seen, value)
         return [nn.functional.linear(of, weight).unflatten(-1, (self.num_heads, self.d_head)).transpose(1, 2) for of, weight in weights]
 
     @torch.no_grad()
-    def weights(self, x: Tensor, table: Tensor, biases: tuple, plan: AttentionPlan, cached: Tensor | None = None, # as `forward` takes them
-               ) -> Tensor: # (batch, heads, tokens, cached tokens + tokens), rows sum to 1
-        "Who looks at whom: the attention weights, for pictures."
-        q, k, _ = self._project(x, cached)
+    def weights(self, seen: Tensor, table: Tensor, biases: tuple, plan: AttentionPlan, # as `forward` takes them
+               ) -> Tensor: # (batch, heads, tokens, keys), rows sum to 1
+        "Who looks at whom: the attention weights of all tokens, for pictures."
+        q, k, _ = self._project(seen[:, -len(plan.mask):], seen)
         position = slanted((q + biases[1]) @ self.distances(table).transpose(1, 2), k.shape[2])
         return ((q + biases[0]) @ k.transpose(-1, -2) + position + plan.mask).softmax(-1)
 
-# %% ../nbs/03_attention.ipynb #c045
+# %% ../nbs/03_attention.ipynb #c047
 class IncrementalAttention:
     "A `RelativeAttention` in evaluation mode for a few new rows at a time; its weights are multiplied together once."
     TILE = 16 # keys are taken in multiples of this: kernels are slow on what is left over

@@ -29,7 +29,7 @@ def attention_maps(model: RATE, # in evaluation mode
                   ) -> list[Tensor]: # a segment: (layers, batch, heads, tokens, cached tokens + tokens)
     "The attention weights of every layer and head, segment after segment (RATE, Figure 2)."
     maps, memory, inputs = [], None, []
-    hooks = [layer.attention.register_forward_hook(lambda attention, given, _: inputs.append(attention.weights(*given)))
+    hooks = [layer.attention.register_forward_hook(lambda attention, given, _: inputs.append(attention.weights(*given[1:])))
              for layer in model.layers]
     try:
         for segment in split_segments(trajectory, model.segment_length):

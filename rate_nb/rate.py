@@ -160,8 +160,10 @@ class RATE(SequenceModel):
     def _plan(self, num_tokens, cache_length):
         key = num_tokens, cache_length, self.biases.device
         if key not in self._plans:
-            visible = attention_mask(num_tokens, self.config.memory_tokens, cache_length, self.config.memory_sees_cache).to(key[2])
-            self._plans[key] = AttentionPlan.make(visible), distance_table(*visible.shape, self.config.d_model, key[2])
+            m = self.config.memory_tokens
+            visible = attention_mask(num_tokens, m, cache_length, self.config.memory_sees_cache).to(key[2])
+            plan, last = AttentionPlan.make(visible), AttentionPlan.make(visible, asking=[range(m + 1, m + num_tokens, 3), range(m + num_tokens, len(visible))])
+            self._plans[key] = [plan]*(self.config.num_layers - 1) + [last], distance_table(*visible.shape, self.config.d_model, key[2])
         return self._plans[key]
 
     def start(self, batch_size: int,
@@ -209,14 +211,15 @@ def forward(self: RATE, segment: Segment, # (batch, K, …)
     "Predict the action of every step of a segment, and what the next segment is to remember."
     tokens, cache = self.start(len(segment.mask), segment.clue) if memory is None else memory
     m, steps = self.config.memory_tokens, self.embed(segment)
-    plan, table = self._plan(steps.shape[1], cache.shape[2])
+    plans, table = self._plan(steps.shape[1], cache.shape[2])
     x, hidden = torch.cat([tokens, steps, tokens], 1), []
-    for layer, states in zip(self.layers, cache.unbind(1)):
+    for layer, states, plan in zip(self.layers, cache.unbind(1), plans):
         hidden.append(x)
-        cached = layer.keys_input(states)
-        x = layer(x, lambda h: layer.attention(h, table, self.biases, plan, cached))
-    end = m + steps.shape[1]
-    return self.head(x[:, m + 1:end:3]), (self.valve(tokens, x[:, end:]), self._next_cache(cache, hidden))
+        seen = layer.keys_input(torch.cat([states, x], 1))
+        if layer is self.layers[-1]: x = x.index_select(1, plan.asking)
+        x = layer(x, lambda h: layer.attention(h, seen, table, self.biases, plan))
+    observations, written = x[:, :len(segment.mask[0])], x[:, len(segment.mask[0]):]
+    return self.head(observations), (self.valve(tokens, written), self._next_cache(cache, hidden))
 
 # %% ../nbs/07_rate.ipynb #c033
 @patch
@@ -229,10 +232,10 @@ def initial_state(self: RATE, batch_size: int, # episodes side by side
 @patch
 def _open_segment(self: RATE, memory, previous=None):
     tokens, cache = memory
-    plan, _ = self._plan(3*self.config.segment_length, cache.shape[2])
+    plans, _ = self._plan(3*self.config.segment_length, cache.shape[2])
     if previous is not None and previous.memory[1].shape == cache.shape: attentions, buffers = previous.attentions, previous.buffers
     else:
-        attentions = [IncrementalAttention(layer.attention, self.biases, plan.mask) for layer in self.layers]
+        attentions = [IncrementalAttention(layer.attention, self.biases, plan.mask) for layer, plan in zip(self.layers, plans)]
         buffers = [attention.buffer(len(cache)) for attention in attentions]
     for layer, states, buffer in zip(self.layers, cache.unbind(1), buffers): buffer[:, :cache.shape[2]] = layer.keys_input(states)
     return RATEState(memory, attentions, buffers, [], [], pending=tokens)

@@ -243,7 +243,7 @@ def vizdoom_verdicts(rows: dict[str, list[dict]], # study -> rows
                      preset: Preset,
                     ) -> list[dict]: # claim, paper, ours, verdict
     "The paper's claims 2, 3 and 9, as far as they concern ViZDoom-Two-Colors."
-    frame, noisy = by_pillar(rows.get("figure 3", []) + rows.get("more seeds", [])), by_pillar(rows.get("figure 8", []), "noisy episodes")
+    frame, noisy = by_pillar(rows.get("figure 3", [])), by_pillar(rows.get("figure 8", []), "noisy episodes")
     verdict = partial(judge, say=partial(say_scores, digits=1))
 
     def of(name, column="all"): return np.array([]) if frame.empty else frame[frame.name == name][column].to_numpy()
