@@ -68,6 +68,7 @@ class Task:
     name: ClassVar[str]  # the name under which it is registered
     metric: ClassVar[str] = 'return'  # what an evaluation reports, in words
     reward_range: ClassVar[tuple[float, float]] = (-np.inf, np.inf)  # smallest and largest reward of a step
+    side_by_side: ClassVar[int] = 64  # environments that a laptop has memory for, when data is collected
 
     @property
     def observation_space(self) -> gym.Space:
