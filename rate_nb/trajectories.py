@@ -123,7 +123,7 @@ def select(
     rows = np.arange(lengths.sum()) + np.repeat(self.starts[chosen] - first, lengths)
     clues = None if self.clues is None else self.clues[chosen]
     part = Trajectories(self.observations[rows], self.actions[rows], self.rewards[rows], lengths, clues)
-    part._return_to_go = self.return_to_go[rows]               # that of pieces (below) counts what came after them
+    if '_return_to_go' in self.__dict__: part._return_to_go = self._return_to_go[rows]   # that of pieces (below) counts what came after them
     return part
 
 # %% ../nbs/01_trajectories.ipynb #c029
