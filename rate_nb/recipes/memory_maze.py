@@ -76,9 +76,9 @@ PRESETS = {
         test_steps=8, episodes=1, held_out=1, sight=dict(episodes=1, steps=8), jobs=1),
     "laptop": Preset(
         sizes=_sizes(5, 30, 128, d_model=64, d_head=32, num_layers=2, num_heads=2, double_residual=False),
-        training=TrainingConfig(iterations=600, batch_size=32), teacher=TrainingConfig(iterations=2000, batch_size=256, bptt=1, max_grad_norm=5.),
+        training=TrainingConfig(iterations=400, batch_size=32), teacher=TrainingConfig(iterations=2000, batch_size=256, bptt=1, max_grad_norm=5.),
         num_trajectories=160, good_trajectories=80, train_steps=1000, segment_length=30, least=1., contestants=tuple(TABLE_1), seeds=3, good_seeds=2, side_seeds=1,
-        test_steps=1000, episodes=10, held_out=10, sight=dict(episodes=10, steps=300), jobs=1),
+        test_steps=1000, episodes=10, held_out=10, sight=dict(episodes=10, steps=300), jobs=2),
     "paper": Preset(
         sizes=_sizes(15, 30, 64, d_model=64, d_head=64, num_layers=6, num_heads=8, dropout=0.5, attention_dropout=0.2),
         training=TrainingConfig(iterations=25_000, batch_size=64, learning_rate=3e-4, betas=(0.9, 0.95), weight_decay=0.1, warmup=1000, bptt=1, update="segment"),

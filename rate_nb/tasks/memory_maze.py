@@ -342,7 +342,7 @@ def plan(
     passable = free & known
     passable[goal] = True
     straight = [cell for cell in way if clear(passable, agent[:2], middle(cell))]
-    return steer(agent, middle(straight[-1] if straight else way[0])), goal != ball
+    return steer(agent, middle(straight[-1] if straight else way[0])), not known[goal]
 
 # %% ../../nbs/tasks/05_memory_maze.ipynb #c057
 class MemoryMazeExpert:
