@@ -23,7 +23,7 @@ from ..experiments import Measurement, Places, Recipe, recipe_data, results_fram
 from ..features import EncodedTask
 from ..paper import load_table
 from .tmaze import Contestant
-from ..tasks.memory_maze import ACTION_SPACE, GOOD_NOISE, PAPER_NOISE, MemoryMaze, in_view
+from ..tasks.memory_maze import ACTION_SPACE, GOOD_NOISE, PAPER_NOISE, MemoryMaze, MemoryMazeNotes, in_view
 from ..training import TrainingConfig
 
 # %% ../../nbs/recipes/04_memory_maze.ipynb #c006
@@ -35,6 +35,7 @@ CONTESTANTS = {
     "TrXL": Contestant("trxl", BLANK),
     "DT": Contestant("dt", BLANK),
     "BC-LSTM": Contestant("bc_lstm", size="recurrent"),
+    "no memory": Contestant("bc_mlp", size="recurrent"),
     "RATE, valve": Contestant("rate", BLANK),
     "RATE, triplet": Contestant("rate", size="cached"),
     "DT, triplet": Contestant("dt")}
@@ -47,9 +48,10 @@ class Preset:
     "The scale of the experiments."
     sizes: dict                     # options of the transformers, of the one with a cache as well, and of the recurrent network
     training: TrainingConfig        # of the models
-    teacher: TrainingConfig | None  # of the teacher on single frames; None: models learn from the frames themselves
+    teacher: TrainingConfig | None  # of the teacher on single pictures; None: models learn from the pictures themselves
     num_trajectories: int           # of the expert with the paper's mean return
     good_trajectories: int          # of the expert with less noise
+    noted_trajectories: int         # with notes on the pictures, for the teacher
     train_steps: int                # of the episodes that are collected
     segment_length: int             # K; N is 3
     least: float                    # return of a piece that is kept
@@ -72,17 +74,17 @@ PRESETS = {
     "smoke": Preset(
         sizes=_sizes(2, 4, 16, d_model=16, d_head=8, num_layers=2, num_heads=2, double_residual=False),
         training=TrainingConfig(iterations=2, batch_size=2, warmup=1), teacher=TrainingConfig(iterations=2, batch_size=8, warmup=1, bptt=1),
-        num_trajectories=1, good_trajectories=1, train_steps=16, segment_length=4, least=0., contestants=("RATE", "DT"), seeds=1, good_seeds=1, side_seeds=1,
+        num_trajectories=1, good_trajectories=1, noted_trajectories=1, train_steps=16, segment_length=4, least=0., contestants=("RATE", "DT"), seeds=1, good_seeds=1, side_seeds=1,
         test_steps=8, episodes=1, held_out=1, sight=dict(episodes=1, steps=8), jobs=1),
     "laptop": Preset(
         sizes=_sizes(5, 30, 128, d_model=64, d_head=32, num_layers=2, num_heads=2, double_residual=False),
         training=TrainingConfig(iterations=400, batch_size=32), teacher=TrainingConfig(iterations=2000, batch_size=256, bptt=1, max_grad_norm=5.),
-        num_trajectories=160, good_trajectories=80, train_steps=1000, segment_length=30, least=1., contestants=tuple(TABLE_1), seeds=3, good_seeds=2, side_seeds=1,
+        num_trajectories=160, good_trajectories=80, noted_trajectories=48, train_steps=1000, segment_length=30, least=1., contestants=(*TABLE_1, "no memory"), seeds=3, good_seeds=2, side_seeds=1,
         test_steps=1000, episodes=10, held_out=10, sight=dict(episodes=10, steps=300), jobs=2),
     "paper": Preset(
         sizes=_sizes(15, 30, 64, d_model=64, d_head=64, num_layers=6, num_heads=8, dropout=0.5, attention_dropout=0.2),
         training=TrainingConfig(iterations=25_000, batch_size=64, learning_rate=3e-4, betas=(0.9, 0.95), weight_decay=0.1, warmup=1000, bptt=1, update="segment"),
-        teacher=None, num_trajectories=5000, good_trajectories=5000, train_steps=1000, segment_length=30, least=1., contestants=tuple(TABLE_1), seeds=3, good_seeds=3, side_seeds=3,
+        teacher=None, num_trajectories=5000, good_trajectories=5000, noted_trajectories=0, train_steps=1000, segment_length=30, least=1., contestants=tuple(TABLE_1), seeds=3, good_seeds=3, side_seeds=3,
         test_steps=1000, episodes=100, held_out=100, sight=dict(episodes=20, steps=1000), jobs=1)}
 
 # %% ../../nbs/recipes/04_memory_maze.ipynb #c010
@@ -100,10 +102,11 @@ def maze_task(chosen: Preset, good: bool = False # the expert with less noise
 # %% ../../nbs/recipes/04_memory_maze.ipynb #c013
 def teacher_recipe(preset: str, # a key of PRESETS, of which `teacher` is not None
                   ) -> Recipe:
-    "The policy on single frames whose image encoder all models share."
+    "The model of single pictures whose image encoder all models share."
     chosen = get_preset(preset)
-    return Recipe(name="teacher", task="memory_maze", model="bc_mlp", preset=preset, seed=0, length=1, num_trajectories=chosen.num_trajectories, task_options=maze_task(chosen).options(),
-                  model_options=dict(d_model=128, num_layers=2, segment_length=1), training=chosen.teacher, pieces=1, mirror=True)
+    task = MemoryMazeNotes(max_steps=chosen.train_steps, expert_noise=0.5)
+    return Recipe(name="teacher", task=task.name, model="bc_mlp", preset=preset, seed=0, length=1, num_trajectories=chosen.noted_trajectories, task_options=task.options(),
+                  model_options=dict(d_model=128, num_layers=1, segment_length=1), training=chosen.teacher, pieces=1, mirror=True)
 
 # %% ../../nbs/recipes/04_memory_maze.ipynb #c014
 def maze_recipe(name: str, # a key of CONTESTANTS
@@ -174,7 +177,7 @@ def measure_sight(model, recipe: Recipe, places: Places, *,
 def see(chosen: Preset) -> Measurement: return Measurement(f"{__name__}:measure_sight", chosen.sight | dict(seed=2_000_000))
 
 # %% ../../nbs/recipes/04_memory_maze.ipynb #c024
-def _teacher(chosen, preset, seeds, models): return [(teacher_recipe(preset), [imitate(chosen), see(chosen), play_whole(chosen)])] if chosen.teacher else []
+def _teacher(chosen, preset, seeds, models): return [(teacher_recipe(preset), [see(chosen)])] if chosen.teacher else []
 
 def _compare(number, good): # a study of the preset's contestants
     def study(chosen, preset, seeds, models):

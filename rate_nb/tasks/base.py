@@ -177,3 +177,4 @@ register_task('vizdoom_two_colors', 'rate_nb.tasks.vizdoom_two_colors:ViZDoomTwo
 register_task('minigrid_memory', 'rate_nb.tasks.minigrid_memory:MinigridMemory')
 register_task('retrieval', 'rate_nb.tasks.retrieval:Retrieval')
 register_task('memory_maze', 'rate_nb.tasks.memory_maze:MemoryMaze')
+register_task('memory_maze_notes', 'rate_nb.tasks.memory_maze:MemoryMazeNotes')

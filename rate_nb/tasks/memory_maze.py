@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['PINS', 'LIBRARIES', 'FAR', 'ACTION_NAMES', 'MIRRORED_ACTIONS', 'COLORS', 'OBSERVATION_SPACE', 'ACTION_SPACE', 'CELLS',
            'CELL', 'INFOS', 'EXPERT_INFOS', 'RAYS', 'REACH', 'MIDDLE', 'Cell', 'NEIGHBOURS', 'CLEARANCE', 'STRAIGHT',
-           'SHARP', 'STEP', 'TURN', 'PAPER_NOISE', 'GOOD_NOISE', 'check_renderer', 'misfit', 'load_package',
-           'touch_test', 'slim', 'keep_camera', 'quick_environment', 'make_maze', 'MemoryMazeEnv', 'in_view',
-           'shortest_ways', 'way_to', 'clear', 'angle_to', 'steer', 'middle', 'choose_goal', 'plan', 'MemoryMazeExpert',
-           'MemoryMaze']
+           'SHARP', 'STEP', 'TURN', 'PAPER_NOISE', 'GOOD_NOISE', 'DIRECTIONS', 'COLUMNS', 'BALL_WEIGHT', 'NOTES',
+           'check_renderer', 'misfit', 'load_package', 'touch_test', 'slim', 'keep_camera', 'quick_environment',
+           'make_maze', 'MemoryMazeEnv', 'send_rays', 'in_view', 'shortest_ways', 'way_to', 'clear', 'angle_to',
+           'steer', 'middle', 'choose_goal', 'plan', 'MemoryMazeExpert', 'MemoryMaze', 'take_notes', 'NoteTaker',
+           'MemoryMazeNotes']
 
 # %% ../../nbs/tasks/05_memory_maze.ipynb #c003
 import ctypes.util
@@ -231,16 +232,21 @@ REACH = np.arange(.05, 1.4 * CELLS, .05)  # points along a ray, in cells
 MIDDLE = .25  # a cell is seen by a ray that comes as near to its middle
 
 
-def in_view(
+def send_rays(
     free: np.ndarray,  # (11, 11) bool, the map: True where one can go
     agent: np.ndarray,  # (3,) x, y, heading
-) -> np.ndarray:  # (11, 11) bool
-    "Cells, free or walls, that the camera sees from here."
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # x, y of the points (rays, points), and whether a ray comes so far
+    "Rays from the agent, each until it meets a wall."
     angles = agent[2] + RAYS
     x = agent[0] + np.outer(np.cos(angles), REACH)
     y = agent[1] + np.outer(np.sin(angles), REACH)
+    return x, y, np.logical_and.accumulate(free[y.astype(int).clip(0, CELLS - 1), x.astype(int).clip(0, CELLS - 1)], axis=1)
+
+
+def in_view(free: np.ndarray, agent: np.ndarray) -> np.ndarray:  # (11, 11) bool
+    "Cells, free or walls, that the camera sees from here."
+    x, y, reached = send_rays(free, agent)
     column, row = x.astype(int).clip(0, CELLS - 1), y.astype(int).clip(0, CELLS - 1)
-    reached = np.logical_and.accumulate(free[row, column], axis=1)
     beam = reached.copy()
     beam[1:-1] &= reached[:-2] & reached[2:]
     near = beam & (np.hypot(x - column - .5, y - row - .5) < MIDDLE)
@@ -432,3 +438,56 @@ class MemoryMaze(Task):
     def success(self, returns: np.ndarray) -> np.ndarray:
         "Episodes that earn at the pace of the reference's target, 18.1 in 1000 steps."
         return np.asarray(returns) >= self.target_return * self.max_steps / 1000
+
+# %% ../../nbs/tasks/05_memory_maze.ipynb #c068
+DIRECTIONS = slice(0, None, 10)  # of the rays: seven
+COLUMNS = 4  # of the picture
+BALL_WEIGHT = 3.  # balls are rarely in view; so that they count, their notes are written large
+NOTES = 7 + 3 * len(COLORS) + len(COLORS) + 3 * COLUMNS  # how many numbers
+
+
+def take_notes(
+    picture: np.ndarray,  # (3, 64, 64) uint8
+    free: np.ndarray,  # (11, 11) bool, the map
+    agent: np.ndarray,  # (3,) x, y, heading
+    balls: np.ndarray,  # (3, 2) x, y
+    wanted: int,
+) -> np.ndarray:  # (NOTES,) float32
+    "Free sight in seven directions; of each ball presence, side, nearness; the wanted colour; colours of four columns."
+    depth = send_rays(free, agent)[2].sum(axis=1)[DIRECTIONS] * REACH[0]
+    seen = in_view(free, agent)[balls[:, 1].astype(int), balls[:, 0].astype(int)]
+    side = [angle_to(agent, ball) / RAYS[-1] for ball in balls]
+    near = 1 / (1 + np.hypot(*(balls - agent[:2]).T))
+    present = BALL_WEIGHT * seen[:, None] * np.stack([np.ones(3), side, near], axis=1)
+    walls = picture[:, 16:32, 2:62].reshape(3, 16, COLUMNS, -1).mean((1, 3)).T / 127.5 - 1
+    return np.concatenate([depth / (1 + depth), present.ravel(), np.arange(3) == wanted, walls.ravel()]).astype(np.float32)
+
+# %% ../../nbs/tasks/05_memory_maze.ipynb #c069
+class NoteTaker(MemoryMazeExpert):
+    "Plays as the expert does; `labels` holds notes on the pictures, (B, NOTES) float32."
+
+    def act(self, observations: np.ndarray, infos: dict) -> np.ndarray:
+        "Actions to play, (B,)."
+        self.labels = np.zeros(len(observations), dtype=np.int64)
+        actions = super().act(observations, infos)
+        self.labels = np.stack([take_notes(*facts) for facts in zip(observations, *(infos[key] for key in ('map', 'agent', 'balls', 'wanted')))])
+        return actions
+
+# %% ../../nbs/tasks/05_memory_maze.ipynb #c070
+@dataclass(frozen=True)
+class MemoryMazeNotes(MemoryMaze):
+    "Memory Maze for learning to see: with each picture notes on it are recorded in place of an action."
+    name: ClassVar[str] = 'memory_maze_notes'
+    action_space: ClassVar[gym.Space] = gym.spaces.Box(-5, 5, (NOTES,), np.float32)
+
+    def make_expert(self) -> NoteTaker:
+        "The player who takes notes."
+        return NoteTaker(self.expert_noise)
+
+    def mirror(self, observation, action) -> tuple:
+        "Pictures from right to left, and the notes that suit (tensors)."
+        notes = action.clone()
+        notes[..., :7] = action[..., :7].flip(-1)
+        notes[..., 8:16:3] *= -1  # sides of the balls
+        notes[..., 19:] = action[..., 19:].unflatten(-1, (COLUMNS, 3)).flip(-2).flatten(-2)
+        return observation.flip(-1), notes
