@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help tmaze test nbdev-test lab notebooks readme docs
+.PHONY: help tmaze test nbdev-test renderer lab notebooks readme docs
 
 PYTHON ?= python3.11
 VENV   ?= .venv
@@ -32,6 +32,14 @@ $(VENV)/installed-%: constraints.txt setup.py settings.ini | $(BIN)/python
 	$(BIN)/python -m pip install -qq -c constraints.txt --no-build-isolation -e '.$(if $(filter base,$*),,[$*])'
 	@touch $(VENV)/installed-base $@
 
+# Memory Maze draws without a screen, by two system libraries that pip cannot bring
+renderer: $(VENV)/installed-dev
+	@$(BIN)/python -c 'import sys; from ctypes.util import find_library as found; sys.exit(not (found("EGL") and found("GL")))' || \
+	  { echo "Installing libegl1 and libgl1, by which Memory Maze draws"; \
+	    as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
+	    $$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends libegl1 libgl1 >/dev/null; } || \
+	  echo "That failed: have libegl1 and libgl1 installed, or the tests of Memory Maze will"
+
 # ---- the main job ----
 
 # without ipywidgets tqdm draws its bars as text, which a terminal can show; it need not warn about that
@@ -49,10 +57,10 @@ tmaze: $(VENV)/installed-base
 
 test: export OMP_NUM_THREADS := 1
 test: export MPLBACKEND := agg
-test: $(VENV)/installed-dev
+test: $(VENV)/installed-dev renderer
 	$(BIN)/python -m pytest tests --durations=8 -ra $(TESTS)
 
-nbdev-test: $(VENV)/installed-dev
+nbdev-test: $(VENV)/installed-dev renderer
 	$(BIN)/nbdev_test
 
 # ---- reading and writing the course ----

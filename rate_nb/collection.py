@@ -323,7 +323,7 @@ def get_dataset(
     num_trajectories: int,
     seed: int,
     root: str | Path,  # where datasets live
-    num_envs: int = 64,  # episodes side by side, if collected
+    num_envs: int | None = None,  # episodes side by side, if collected; None: the task's `side_by_side`
     progress: bool = True,  # show a bar, if collected
     mmap: bool = True,  # leave observations on disk; False reads all into memory
 ) -> tuple[Trajectories, dict]:  # the data and its manifest
@@ -331,7 +331,7 @@ def get_dataset(
     folder = dataset_folder(task, num_trajectories, seed, root)
     if not folder.exists():
         with one_at_a_time(folder):
-            if not folder.exists(): collect_to_disk(folder, task, num_trajectories, seed, num_envs, progress)
+            if not folder.exists(): collect_to_disk(folder, task, num_trajectories, seed, num_envs or task.side_by_side, progress)
     return load_dataset(folder, task, mmap)
 
 # %% ../nbs/09_collection.ipynb #c116

@@ -51,6 +51,7 @@ class Recipe:
     training: TrainingConfig = TrainingConfig()
     data_seed: int = 0              # of the collected episodes
     pieces: int | None = None       # cut the episodes in pieces of so many steps
+    least: float | None = None      # keep only pieces that earn so much or more
     mirror: bool | None = None      # add the mirror image of every episode
     encoder: dict | None = None     # `facts` of a recipe: its model's observation encoder gives the observations
     tune_encoder: bool | None = None # that encoder learns on, with the model; otherwise it is frozen
@@ -121,12 +122,13 @@ def measure_episodes(model: SequenceModel, recipe: Recipe, places: "Places", *,
                      marks: tuple[int, ...] = (), # steps after which the return so far is noted
                      sample: bool = False, # draw actions from the model's probabilities instead of taking the likeliest
                      **task_options, # of the task that is played, over those of the recipe
-                    ) -> dict: # lists with one entry an episode: returns, lengths, clue, returns at the marks
+                    ) -> dict: # lists with one entry an episode: returns, lengths, clue if there is one, returns at the marks
     "Play episodes, and keep the score of each: for tasks where the mean hides what matters."
     task = recipe_task(recipe, places, **task_options)
     agent = Agent(model, task.target_return if target_return is None else target_return, sample)
     played = play(agent, task, episodes, seed, marks=tuple(marks))
-    scores = {"returns": played.returns, "lengths": played.lengths, "clue": played.infos["clue"]}
+    scores = {"returns": played.returns, "lengths": played.lengths}
+    if "clue" in played.infos: scores["clue"] = played.infos["clue"]
     scores |= {f"returns at {mark}": returns for mark, returns in played.returns_at.items()}
     return {name: np.round(score, 2).tolist() for name, score in scores.items()} | {"return": float(np.mean(played.returns)), "seconds": played.seconds}
 
@@ -221,7 +223,9 @@ def recipe_data(recipe: Recipe, places: Places = Places(), progress: bool = True
     task = recipe_task(recipe, places)
     collector = partial(get_encoded_dataset, mirror=bool(recipe.mirror)) if recipe.frozen else get_dataset
     data, manifest = collector(task, recipe.num_trajectories, recipe.data_seed, places.data, progress=progress)
-    return (data if recipe.pieces is None else data.pieces(recipe.pieces)), manifest
+    if recipe.pieces is not None: data = data.pieces(recipe.pieces)
+    if recipe.least is not None: data = data.select(data.returns >= recipe.least)
+    return data, manifest
 
 def build_model(recipe: Recipe, places: Places = Places()) -> SequenceModel: # with its initial weights
     "The untrained model of a recipe."
@@ -283,13 +287,14 @@ def film_runs(recipes: list[Recipe], # trained ones; a model whose weights are g
               episodes: int = 1, # of each
               seed: int = 0, # of the episodes
               every: int = 1, # steps between two pictures
+              sample: bool = False, # draw actions from the models' probabilities
               **task_options, # over those of the recipes
              ) -> tuple[np.ndarray, list[Episodes]]: # pictures (pictures, recipes·episodes, height, width, 3), and a recipe's episodes
     "Pictures of trained models at play; who ends first keeps the last picture."
     films, scores = [], []
     for recipe in recipes:
         task = recipe_task(recipe, places, **task_options)
-        pictures, played = film(Agent(trained_model(recipe, places)[0], task.target_return), task, episodes, seed, every)
+        pictures, played = film(Agent(trained_model(recipe, places)[0], task.target_return, sample), task, episodes, seed, every)
         films.append(pictures)
         scores.append(played)
     longest = max(map(len, films))

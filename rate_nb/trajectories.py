@@ -122,7 +122,9 @@ def select(
     first = np.cumsum(lengths) - lengths                       # where each episode starts in the new store
     rows = np.arange(lengths.sum()) + np.repeat(self.starts[chosen] - first, lengths)
     clues = None if self.clues is None else self.clues[chosen]
-    return Trajectories(self.observations[rows], self.actions[rows], self.rewards[rows], lengths, clues)
+    part = Trajectories(self.observations[rows], self.actions[rows], self.rewards[rows], lengths, clues)
+    if '_return_to_go' in self.__dict__: part._return_to_go = self._return_to_go[rows]   # that of pieces (below) counts what came after them
+    return part
 
 # %% ../nbs/01_trajectories.ipynb #c029
 @patch(cls_method=True)
