@@ -127,9 +127,10 @@ class RandomAgent:
 
 
 class ExpertAgent:
-    "Lets a task's own expert play: the ceiling of a comparison, and a check of the task."
-    def __init__(self, task): # make_expert() -> reset(num_envs), act(observations, infos)
-        self.expert, self.infos = task.make_expert(), {}
+    "Lets an expert play: the ceiling of a comparison, and a check of the task."
+    def __init__(self, task, # make_expert() -> reset(num_envs), act(observations, infos)
+                 expert=None): # another one, such as one that knows less; None: the task's own
+        self.expert, self.infos = task.make_expert() if expert is None else expert, {}
 
     def reset(self, batch: int) -> None:
         "Start `batch` episodes."

@@ -220,10 +220,6 @@ def pillar_table(frame: pd.DataFrame, # from `by_pillar`
 CONTROLS = {"expert": dict(), "takes both": dict(likes="both"), "always red": dict(likes="red"), "always green": dict(likes="green")}
 
 # %% ../../nbs/recipes/01_vizdoom.ipynb #c039
-class _Control(ExpertAgent):
-    def __init__(self, **options): self.expert, self.infos = TwoColorsExpert(**options), {}
-
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c040
 def control_scores(preset: str = "laptop", # a key of PRESETS
                    places: Places = Places(),
                   ) -> pd.DataFrame: # as `by_pillar`
@@ -232,13 +228,13 @@ def control_scores(preset: str = "laptop", # a key of PRESETS
     answers = json.loads(path.read_text()) if path.exists() else {}
     task = ViZDoomTwoColors(max_steps=chosen.test_steps)
     for name in CONTROLS.keys() - answers.keys():
-        played = play(_Control(**CONTROLS[name]), task.for_expert(), chosen.episodes, 1_000_000, marks=(90, 180))
+        played = play(ExpertAgent(task, TwoColorsExpert(**CONTROLS[name])), task.for_expert(), chosen.episodes, 1_000_000, marks=(90, 180))
         answers[name] = {"returns": played.returns.round(2).tolist(), "clue": played.infos["clue"].tolist(), "lengths": played.lengths.tolist()} | {
             f"returns at {mark}": returns.round(2).tolist() for mark, returns in played.returns_at.items()}
         write_json(path, answers)
     return pd.DataFrame([{"name": name, "seed": 0} | _scores(answers[name]) for name in CONTROLS])
 
-# %% ../../nbs/recipes/01_vizdoom.ipynb #c042
+# %% ../../nbs/recipes/01_vizdoom.ipynb #c041
 def vizdoom_verdicts(rows: dict[str, list[dict]], # study -> rows
                      preset: Preset,
                     ) -> list[dict]: # claim, paper, ours, verdict
