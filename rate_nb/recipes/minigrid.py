@@ -54,7 +54,7 @@ PRESETS = {
         training=TrainingConfig(iterations=3, batch_size=8, warmup=1), num_trajectories=40, segment_length=30, seeds=1, mazes=(11, 41, 501), episodes=4, jobs=1),
     "laptop": Preset(
         sizes={"rate": LAPTOP, "transformer": LAPTOP, "recurrent": dict(d_model=128)},
-        training=TrainingConfig(iterations=2000, curriculum=((1000, 30),)), num_trajectories=10_000, segment_length=30, seeds=3, mazes=MAZES, episodes=100, jobs=2),
+        training=TrainingConfig(iterations=1600, curriculum=((800, 30),)), num_trajectories=10_000, segment_length=30, seeds=3, mazes=MAZES, episodes=100, jobs=2),
     "paper": Preset(
         sizes={"rate": PAPER | dict(cache_length=180), "transformer": PAPER, "recurrent": dict(d_model=128)},
         training=TrainingConfig(iterations=78_500, learning_rate=1e-4, max_grad_norm=5., decay="constant", warmup=1000, bptt=1, update="segment"),
