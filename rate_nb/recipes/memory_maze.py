@@ -77,8 +77,8 @@ PRESETS = {
         num_trajectories=1, good_trajectories=1, noted_trajectories=1, train_steps=16, segment_length=4, least=0., contestants=("RATE", "DT"), seeds=1, good_seeds=1, side_seeds=1,
         test_steps=8, episodes=1, held_out=1, sight=dict(episodes=1, steps=8), jobs=1),
     "laptop": Preset(
-        sizes=_sizes(5, 30, 128, d_model=64, d_head=32, num_layers=2, num_heads=2, double_residual=False),
-        training=TrainingConfig(iterations=400, batch_size=32), teacher=TrainingConfig(iterations=2000, batch_size=256, bptt=1, max_grad_norm=5.),
+        sizes=_sizes(5, 30, 128, d_model=64, d_head=32, num_layers=2, num_heads=2, double_residual=False, dropout=0., attention_dropout=0.),
+        training=TrainingConfig(iterations=800, batch_size=16, learning_rate=2e-3), teacher=TrainingConfig(iterations=2000, batch_size=256, bptt=1, max_grad_norm=5.),
         num_trajectories=160, good_trajectories=80, noted_trajectories=48, train_steps=1000, segment_length=30, least=1., contestants=(*TABLE_1, "no memory"), seeds=3, good_seeds=2, side_seeds=1,
         test_steps=1000, episodes=10, held_out=10, sight=dict(episodes=10, steps=300), jobs=2),
     "paper": Preset(
