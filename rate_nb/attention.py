@@ -29,7 +29,7 @@ def slanted(by_distance: Tensor, # (…, rows, step·(rows - 1) + columns), cont
     "View scores by distance as scores by key, without copying: row i starts `step` places before row i - 1."
     rows, row_stride = by_distance.shape[-2], by_distance.stride(-2)
     return by_distance.as_strided((*by_distance.shape[:-1], columns),
-                                  (*by_distance.stride()[:-2], row_stride - step, 1),
+                                  (*by_distance.stride()[:-2], max(row_stride - step, 0), 1), # below 0 only for a single row, where it means nothing
                                   by_distance.storage_offset() + step*(rows - 1))
 
 # %% ../nbs/03_attention.ipynb #c020

@@ -60,7 +60,8 @@ class Recipe:
     @property
     def facts(self) -> dict:
         "What is not None, as a dict: `Recipe(**facts)` is the recipe again, but for `training`, which is a dict there."
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        def known(options): return {key: value for key, value in options.items() if value is not None}
+        return known(asdict(self)) | {"training": known(asdict(self.training))}
 
     @property
     def hash(self) -> str: # 12 hexadecimal digits

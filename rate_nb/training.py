@@ -45,6 +45,7 @@ class TrainingConfig:
     bptt: int = 3                # segments that gradients reach back over; 1 detaches the memory after every segment
     update: str = "batch"        # one optimizer step a "batch", or one after every `bptt` segments ("segment")
     seed: int = 0                # of the order of the data and of dropout
+    curriculum: tuple | None = None # pairs (iteration, steps): until that iteration only trajectories of so many steps or fewer
 
     def __post_init__(self):
         if self.decay not in SCHEDULES: raise ValueError(f"unknown decay {self.decay!r}: choose one of {', '.join(SCHEDULES)}")
@@ -56,6 +57,10 @@ class TrainingConfig:
         "Linear warm-up, then the decay."
         if iteration < self.warmup: return (iteration + 1) / self.warmup
         return SCHEDULES[self.decay]((iteration - self.warmup) / max(1, self.iterations - self.warmup))
+
+    def longest_trajectory(self, iteration: int) -> float: # steps
+        "The longest trajectories that may be drawn now."
+        return next((steps for until, steps in self.curriculum or () if iteration < until), math.inf)
 
 # %% ../nbs/10_training.ipynb #c010
 def batch_indices(num_trajectories: int, # in the dataset
@@ -69,7 +74,7 @@ def batch_indices(num_trajectories: int, # in the dataset
     first = iteration % per_epoch * batch_size
     return order[first:first + batch_size]
 
-# %% ../nbs/10_training.ipynb #c013
+# %% ../nbs/10_training.ipynb #c015
 def detached(memory: tuple | None # a model's memory
             ) -> tuple | None: # the same numbers, without their past
     "Cut a memory off from the graph that made it."
@@ -94,7 +99,7 @@ def trajectory_losses(model: nn.Module, # a SequenceModel, or accelerate's wrapp
             pending, memory = [], detached(memory)
     if pending: yield sum(pending)
 
-# %% ../nbs/10_training.ipynb #c021
+# %% ../nbs/10_training.ipynb #c023
 def save_tensors(path: Path, tensors: dict, **header) -> None:
     "Write tensors and JSON-able `header` values to one safetensors file, atomically."
     path = Path(path)
@@ -119,7 +124,7 @@ def load_tensors(path: Path, # written by `save_tensors`
                          "use another folder, or delete it")
     return tensors, header
 
-# %% ../nbs/10_training.ipynb #c022
+# %% ../nbs/10_training.ipynb #c024
 def _training_state(model, optimizer):
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     for number, moments in optimizer.state_dict()["state"].items():
@@ -139,7 +144,7 @@ def _restore_training_state(tensors, model, optimizer):
     torch.set_rng_state(tensors["rng/cpu"])
     if "rng/cuda" in tensors and torch.cuda.is_available(): torch.cuda.set_rng_state(tensors["rng/cuda"])
 
-# %% ../nbs/10_training.ipynb #c023
+# %% ../nbs/10_training.ipynb #c025
 def save_model(path: Path, model: nn.Module, fingerprint: str = "") -> None:
     "Write a model's weights to a safetensors file, atomically."
     save_tensors(path, model.state_dict(), fingerprint=fingerprint)
@@ -152,7 +157,7 @@ def load_model(path: Path, model: nn.Module, fingerprint: str | None = None) -> 
         raise ValueError(f"{Path(path).name} holds the weights of another model: build the model from the recipe beside it") from None
     return model
 
-# %% ../nbs/10_training.ipynb #c027
+# %% ../nbs/10_training.ipynb #c029
 @contextmanager
 def deferred_interrupt():
     "Yields a function that tells whether Ctrl-C was pressed; the KeyboardInterrupt itself waits for the caller."
@@ -164,7 +169,7 @@ def deferred_interrupt():
     try: yield lambda: bool(pressed)
     finally: signal.signal(signal.SIGINT, before)
 
-# %% ../nbs/10_training.ipynb #c029
+# %% ../nbs/10_training.ipynb #c031
 def train(model: SequenceModel, # is trained in place
           trajectories: Trajectories, # the data
           config: TrainingConfig,
@@ -224,7 +229,7 @@ def train(model: SequenceModel, # is trained in place
     save_model(folder/"model.safetensors", model, fingerprint)
     return history
 
-# %% ../nbs/10_training.ipynb #c030
+# %% ../nbs/10_training.ipynb #c032
 def _prepare(model, config, tracker, folder): # accelerator, the model as it runs on its devices, optimizer
     accelerator = Accelerator(log_with=tracker, project_dir=folder)
     accelerator.init_trackers("log")
@@ -238,7 +243,9 @@ def _resume(checkpoint, fingerprint, model, optimizer): # iteration and history
     return header["iteration"], header["history"]
 
 def _own_indices(trajectories, config, iteration, accelerator): # this process's share of a batch, longest first
-    indices = batch_indices(len(trajectories), config.batch_size, iteration, config.seed)[accelerator.process_index::accelerator.num_processes]
+    allowed = np.flatnonzero(trajectories.lengths <= config.longest_trajectory(iteration))
+    if not len(allowed): raise ValueError(f"the curriculum allows {config.longest_trajectory(iteration)} steps at iteration {iteration}, and the shortest trajectory has {trajectories.lengths.min()}")
+    indices = allowed[batch_indices(len(allowed), config.batch_size, iteration, config.seed)[accelerator.process_index::accelerator.num_processes]]
     return indices[np.argsort(-trajectories.lengths[indices], kind="stable")]
 
 def _train_batch(accelerator, wrapped, model, optimizer, batch, config, iteration):

@@ -323,7 +323,7 @@ def middle(cell: Cell) -> np.ndarray:
     "x, y of a cell's middle."
     return np.array([cell[1] + .5, cell[0] + .5])
 
-
+# %% ../../nbs/tasks/05_memory_maze.ipynb #c056
 def choose_goal(agent: np.ndarray, before: dict, known: np.ndarray, ball: Cell) -> Cell | None:
     "The ball if it has been seen, else the unknown cell to look at next, or None if all that can be reached is known."
     if known[ball] and ball in before: return ball
@@ -333,7 +333,7 @@ def choose_goal(agent: np.ndarray, before: dict, known: np.ndarray, ball: Cell) 
     unknown = [cell for cell in before if not known[cell]]
     return min(unknown, key=lambda cell: steps[cell] + abs(angle_to(agent, middle(cell))) / TURN, default=None)
 
-# %% ../../nbs/tasks/05_memory_maze.ipynb #c056
+# %% ../../nbs/tasks/05_memory_maze.ipynb #c057
 def plan(
     free: np.ndarray,  # (11, 11) bool, the map
     known: np.ndarray,  # (11, 11) bool, what has been seen of it
@@ -350,7 +350,7 @@ def plan(
     straight = [cell for cell in way if clear(passable, agent[:2], middle(cell))]
     return steer(agent, middle(straight[-1] if straight else way[0])), not known[goal]
 
-# %% ../../nbs/tasks/05_memory_maze.ipynb #c057
+# %% ../../nbs/tasks/05_memory_maze.ipynb #c058
 class MemoryMazeExpert:
     "Goes to the balls that it has seen, looks for those that it has not, and errs on purpose."
 
@@ -385,7 +385,7 @@ class MemoryMazeExpert:
         random = (chance // np.uint64(10_000) % np.uint64(len(ACTION_NAMES))).astype(np.int64)
         return np.where(noisy, random, self.labels)
 
-# %% ../../nbs/tasks/05_memory_maze.ipynb #c062
+# %% ../../nbs/tasks/05_memory_maze.ipynb #c063
 PAPER_NOISE = .72  # the expert's mean return is that of the paper's data, 4.7, within its error
 GOOD_NOISE = .3  # mean return above 15
 
@@ -439,7 +439,7 @@ class MemoryMaze(Task):
         "Episodes that earn at the pace of the reference's target, 18.1 in 1000 steps."
         return np.asarray(returns) >= self.target_return * self.max_steps / 1000
 
-# %% ../../nbs/tasks/05_memory_maze.ipynb #c068
+# %% ../../nbs/tasks/05_memory_maze.ipynb #c069
 DIRECTIONS = slice(0, None, 10)  # of the rays: seven
 COLUMNS = 4  # of the picture
 BALL_WEIGHT = 3.  # balls are rarely in view; so that they count, their notes are written large
@@ -462,7 +462,7 @@ def take_notes(
     walls = picture[:, 16:32, 2:62].reshape(3, 16, COLUMNS, -1).mean((1, 3)).T / 127.5 - 1
     return np.concatenate([depth / (1 + depth), present.ravel(), np.arange(3) == wanted, walls.ravel()]).astype(np.float32)
 
-# %% ../../nbs/tasks/05_memory_maze.ipynb #c069
+# %% ../../nbs/tasks/05_memory_maze.ipynb #c070
 class NoteTaker(MemoryMazeExpert):
     "Plays as the expert does; `labels` holds notes on the pictures, (B, NOTES) float32."
 
@@ -473,7 +473,7 @@ class NoteTaker(MemoryMazeExpert):
         self.labels = np.stack([take_notes(*facts) for facts in zip(observations, *(infos[key] for key in ('map', 'agent', 'balls', 'wanted')))])
         return actions
 
-# %% ../../nbs/tasks/05_memory_maze.ipynb #c070
+# %% ../../nbs/tasks/05_memory_maze.ipynb #c071
 @dataclass(frozen=True)
 class MemoryMazeNotes(MemoryMaze):
     "Memory Maze for learning to see: with each picture notes on it are recorded in place of an action."
