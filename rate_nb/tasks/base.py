@@ -68,6 +68,7 @@ class Task:
     name: ClassVar[str]  # the name under which it is registered
     metric: ClassVar[str] = 'return'  # what an evaluation reports, in words
     reward_range: ClassVar[tuple[float, float]] = (-np.inf, np.inf)  # smallest and largest reward of a step
+    data_source: ClassVar[str | None] = None  # 'module:function' that brings the dataset, if no expert is there to play it
 
     @property
     def observation_space(self) -> gym.Space:
@@ -176,3 +177,4 @@ register_task('vizdoom_two_colors', 'rate_nb.tasks.vizdoom_two_colors:ViZDoomTwo
 register_task('minigrid_memory', 'rate_nb.tasks.minigrid_memory:MinigridMemory')
 register_task('retrieval', 'rate_nb.tasks.retrieval:Retrieval')
 register_task('memory_maze', 'rate_nb.tasks.memory_maze:MemoryMaze')
+register_task('mujoco', 'rate_nb.tasks.mujoco:MuJoCo')
