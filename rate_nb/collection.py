@@ -377,7 +377,7 @@ def to_minari(
         warnings.simplefilter('ignore', UserWarning)  # Minari asks for a gym id, which a task need not have, and an e-mail
         minari.create_dataset_from_buffers(
             dataset_id, buffers, observation_space=task.observation_space, action_space=task.action_space,
-            algorithm_name=type(task.make_expert()).__name__, author='rate_nb', data_format='hdf5', jpeg_encoding=False,
+            algorithm_name=task.data_source or type(task.make_expert()).__name__, author='rate_nb', data_format='hdf5', jpeg_encoding=False,
             description=f'{task.name} {json.dumps(task.options())}')
 
 # %% ../nbs/09_collection.ipynb #c121
