@@ -69,7 +69,7 @@ PRESETS = {
     "laptop": Preset(
         sizes={"transformer": dict(d_model=64, d_head=32, num_layers=2, num_heads=2, memory_tokens=5, double_residual=False, dropout=0.1), "feed-forward": dict(d_model=128, num_layers=2)},
         training=TrainingConfig(iterations=1500, batch_size=64), environments=("hopper", "walker2d"), episodes={"medium": 200, "medium-replay": 2000, "medium-expert": 200},
-        origins={"medium": "local", "medium-replay": "local", "medium-expert": "local"}, stages=25, stage_steps=20_480, seeds=3, test_episodes=10, jobs=2),
+        origins={"medium": "local", "medium-replay": "local", "medium-expert": "local"}, stages=40, stage_steps=20_480, seeds=3, test_episodes=10, jobs=2),
     "paper": Preset(
         sizes={"transformer": dict(d_model=128, d_head=128, num_layers=3, num_heads=1, memory_tokens=5, valve_heads=1, dropout=0.2, attention_dropout=0.05), "feed-forward": dict(d_model=256, num_layers=3)},
         training=TrainingConfig(iterations=2440, batch_size=4096, learning_rate=6e-5, betas=(0.9, 0.95), weight_decay=0.1, decay="constant", warmup=100, bptt=1, update="segment"),
@@ -125,8 +125,9 @@ def dataset_facts(preset: str = "laptop",
     def make(pairs):
         jobs = [task_of(pair) for pair in pairs]
         return dict(zip(pairs, Parallel(n_jobs=chosen.jobs)(delayed(function)(*arguments) for function, *arguments in jobs)))
-    first = list({pair[0]: pair for pair in sets}.values())  # one of each robot: its generator is trained by whoever comes first
-    return make(first) | make([pair for pair in sets if pair not in first])
+    first = list({pair[0]: pair for pair in reversed(sets)}.values())  # one of each robot: its generator is trained by whoever comes first
+    made = make(first) | make([pair for pair in sets if pair not in first])
+    return {pair: made[pair] for pair in sets}
 
 # %% ../../nbs/recipes/05_mujoco.ipynb #c019
 def data_table(facts: dict[tuple, dict], # from `dataset_facts`
