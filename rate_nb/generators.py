@@ -224,11 +224,13 @@ def published(
     dataset_id: str,  # of Minari
     root: Path,  # where a download may lie for a while
 ) -> Trajectories:
-    "A dataset of the local Minari store, or else of the network. Raises ConnectionError if it cannot be had."
+    "A dataset of the local Minari store, or else of the network. Raises ConnectionError if it cannot be had, ImportError without Minari."
     try: return from_minari(dataset_id)
     except FileNotFoundError: pass
+    except ImportError as error: raise ImportError(f"published datasets need Minari ({error}): pip install 'rate_nb[mujoco]'") from None
     with _passing_store(root):
         try: return from_minari(dataset_id, download=True)
+        except ImportError as error: raise ImportError(f"a download needs Minari with huggingface_hub ({error}): pip install 'rate_nb[mujoco]'") from None
         except Exception as error:  # whatever the network, the server or the library has come up with
             reason = str(error).strip().splitlines()[0] if str(error).strip() else 'no reason given'
             raise ConnectionError(f"{dataset_id} could not be downloaded ({type(error).__name__}: {reason}): try again when the network is back, "
