@@ -19,9 +19,11 @@ class Agent:
                  target_return: float, # the return to ask for, in units of reward
                  sample: bool = False, # draw actions from the model's probabilities
                  seed: int = 0, # of those draws
+                 restart_every: int | None = None, # steps after which it asks for the target return anew; None: never
                 ):
+        if restart_every is not None and restart_every < 1: raise ValueError(f"restart_every is {restart_every}: give at least 1 step, or None")
         self.model, self.target_return = model.eval(), target_return
-        self.sample, self.seed = sample, seed
+        self.sample, self.seed, self.restart_every = sample, seed, restart_every
         self.device = next(model.parameters()).device
 
     def reset(self, batch: int # episodes that begin now
@@ -30,7 +32,7 @@ class Agent:
         if batch < 1: raise ValueError(f"an agent plays at least 1 episode, not {batch}")
         self.state = None if self.model.num_clues else self._start(batch)
         self.return_to_go = torch.full((batch,), float(self.target_return), device=self.device)
-        self.previous_action = None
+        self.previous_action, self.steps = None, 0
         self.generator = torch.Generator(self.device).manual_seed(self.seed) if self.sample else None
 
     @torch.inference_mode()
@@ -55,6 +57,8 @@ class Agent:
         self._check(observation)
         if self.state is None: raise ValueError("an oracle has to be told the clue: call watch(infos) after reset(batch)")
         if reward is not None: self.return_to_go -= torch.as_tensor(reward, dtype=torch.float32, device=self.device)
+        if self.restart_every is not None and self.steps % self.restart_every == 0: self.return_to_go.fill_(self.target_return)
+        self.steps += 1
         output, self.state = self.model.step(torch.as_tensor(observation, device=self.device), self.return_to_go,
                                              self.previous_action, self.state)
         self.output = output

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['ARRAYS', 'OPTIONAL_ARRAYS', 'PER_EPISODE', 'play_round', 'first_seed', 'play_rounds', 'collect', 'array_hash',
            'make_manifest', 'save_dataset', 'write_json', 'load_dataset', 'append_rows', 'collect_to_disk',
-           'dataset_folder', 'one_at_a_time', 'get_dataset', 'to_minari', 'from_minari']
+           'dataset_folder', 'one_at_a_time', 'bring_to_disk', 'get_dataset', 'to_minari', 'from_minari']
 
 # %% ../nbs/09_collection.ipynb #c003
 import hashlib
+import importlib
 import json
 import os
 import platform
@@ -72,9 +73,10 @@ def play_rounds(
     num_envs: int,  # episodes side by side
     first: int = 0,  # episode to begin with
     progress: bool = False,  # show a bar
+    expert: Expert | None = None,  # who plays; None: the task's own expert
 ) -> Iterator[Trajectories]:
     "Rounds of at most `num_envs` episodes, until episode `num_trajectories - 1` is played; closes its environments."
-    start, expert, env = first_seed(seed), task.make_expert(), None
+    start, env, expert = first_seed(seed), None, task.make_expert() if expert is None else expert
     clock, steps = time.perf_counter(), 0
     bar = tqdm(total=num_trajectories, initial=first, desc=f'collect {task.name}', unit='episode', disable=not progress)
     try:
@@ -104,10 +106,11 @@ def collect(
     seed: int = 0,  # of the dataset; the same seed gives the same data whatever `num_envs`
     num_envs: int = 64,  # episodes side by side
     progress: bool = True,  # show a bar
+    expert: Expert | None = None,  # who plays; None: the task's own expert
 ) -> Trajectories:
-    "Let the task's expert play `num_trajectories` episodes, in memory. Raises ValueError for numbers below 1."
+    "Let an expert play `num_trajectories` episodes, in memory. Raises ValueError for numbers below 1."
     _check_numbers(num_trajectories, num_envs)
-    with closing(play_rounds(task, num_trajectories, seed, num_envs, progress=progress)) as rounds:
+    with closing(play_rounds(task, num_trajectories, seed, num_envs, progress=progress, expert=expert)) as rounds:
         return Trajectories.concatenate(rounds)
 
 # %% ../nbs/09_collection.ipynb #c031
@@ -317,24 +320,40 @@ def one_at_a_time(folder: Path):
     try: yield
     finally: lock.release()
 
-# %% ../nbs/09_collection.ipynb #c067
+# %% ../nbs/09_collection.ipynb #c068
+def bring_to_disk(
+    folder: Path,  # of the finished dataset; must not exist yet
+    task: Task,  # with a `data_source`
+    num_trajectories: int,
+    seed: int,
+    progress: bool = True,  # show bars
+) -> None:
+    "Have the task's data source bring its episodes, and save them. Raises what the source raises."
+    module, function = task.data_source.split(':')
+    bring = getattr(importlib.import_module(module), function)  # (task, num_trajectories, seed, root, progress) -> episodes and facts
+    trajectories, facts = bring(task, num_trajectories, seed, folder.parent, progress)
+    save_dataset(folder, trajectories, make_manifest(task, trajectories, seed, task.data_source) | facts)
+
+# %% ../nbs/09_collection.ipynb #c069
 def get_dataset(
     task: Task,
     num_trajectories: int,
     seed: int,
     root: str | Path,  # where datasets live
-    num_envs: int | None = None,  # episodes side by side, if collected; None: the task's `side_by_side`
+    num_envs: int | None = None,  # episodes side by side, if an expert plays; None: the task's `side_by_side`
     progress: bool = True,  # show a bar, if collected
     mmap: bool = True,  # leave observations on disk; False reads all into memory
 ) -> tuple[Trajectories, dict]:  # the data and its manifest
-    "Load the dataset; collect it first, or go on collecting it, if it is not there yet."
+    "Load the dataset; collect or bring it first, or go on doing so, if it is not there yet."
     folder = dataset_folder(task, num_trajectories, seed, root)
     if not folder.exists():
         with one_at_a_time(folder):
-            if not folder.exists(): collect_to_disk(folder, task, num_trajectories, seed, num_envs or task.side_by_side, progress)
+            if not folder.exists():
+                if task.data_source is None: collect_to_disk(folder, task, num_trajectories, seed, num_envs or task.side_by_side, progress)
+                else: bring_to_disk(folder, task, num_trajectories, seed, progress)
     return load_dataset(folder, task, mmap)
 
-# %% ../nbs/09_collection.ipynb #c116
+# %% ../nbs/09_collection.ipynb #c120
 def to_minari(
     trajectories: Trajectories,
     task: Task,
@@ -358,10 +377,10 @@ def to_minari(
         warnings.simplefilter('ignore', UserWarning)  # Minari asks for a gym id, which a task need not have, and an e-mail
         minari.create_dataset_from_buffers(
             dataset_id, buffers, observation_space=task.observation_space, action_space=task.action_space,
-            algorithm_name=type(task.make_expert()).__name__, author='rate_nb', data_format='hdf5', jpeg_encoding=False,
+            algorithm_name=task.data_source or type(task.make_expert()).__name__, author='rate_nb', data_format='hdf5', jpeg_encoding=False,
             description=f'{task.name} {json.dumps(task.options())}')
 
-# %% ../nbs/09_collection.ipynb #c117
+# %% ../nbs/09_collection.ipynb #c121
 def from_minari(
     dataset_id: str,  # 'namespace/name-v0'
     download: bool = False,  # fetch it if it is not in the local store

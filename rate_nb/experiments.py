@@ -33,7 +33,7 @@ from .sequence_model import SequenceModel, make_model, num_parameters
 from .features import EncodedTask, get_encoded_dataset, mirror_half
 from .tasks.base import Task, make_task
 from .training import TrainingConfig, load_model, train
-from .trajectories import Trajectories, split_segments
+from .trajectories import Trajectories, Windows, split_segments
 
 # %% ../nbs/13_experiments.ipynb #c006
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Recipe:
     data_seed: int = 0              # of the collected episodes
     pieces: int | None = None       # cut the episodes in pieces of so many steps
     least: float | None = None      # keep only pieces that earn so much or more
+    windows: int | None = None      # learn from windows of so many steps, one from every step of the episodes
     mirror: bool | None = None      # add the mirror image of every episode
     encoder: dict | None = None     # `facts` of a recipe: its model's observation encoder gives the observations
     tune_encoder: bool | None = None # that encoder learns on, with the model; otherwise it is frozen
@@ -218,7 +219,7 @@ def recipe_task(recipe: Recipe, places: Places = Places(), **changes) -> Task: #
     return EncodedTask(task, trained_model(teacher, places)[0].encode_observation, teacher.hash)
 
 def recipe_data(recipe: Recipe, places: Places = Places(), progress: bool = True, **changes # of the recipe
-               ) -> tuple[Trajectories, dict]: # data and manifest
+               ) -> tuple[Trajectories | Windows, dict]: # data and manifest
     "The data that a recipe trains on; collected if need be."
     recipe = replace(recipe, **changes)
     task = recipe_task(recipe, places)
@@ -226,7 +227,7 @@ def recipe_data(recipe: Recipe, places: Places = Places(), progress: bool = True
     data, manifest = collector(task, recipe.num_trajectories, recipe.data_seed, places.data, progress=progress)
     if recipe.pieces is not None: data = data.pieces(recipe.pieces)
     if recipe.least is not None: data = data.select(data.returns >= recipe.least)
-    return data, manifest
+    return (data if recipe.windows is None else data.windows(recipe.windows)), manifest
 
 def build_model(recipe: Recipe, places: Places = Places()) -> SequenceModel: # with its initial weights
     "The untrained model of a recipe."
@@ -301,7 +302,7 @@ def film_runs(recipes: list[Recipe], # trained ones; a model whose weights are g
     longest = max(map(len, films))
     return np.concatenate([np.concatenate([pictures, pictures[-1:].repeat(longest - len(pictures), 0)]) for pictures in films], 1), scores
 
-# %% ../nbs/13_experiments.ipynb #c030
+# %% ../nbs/13_experiments.ipynb #c032
 def sweep(plan: list[tuple[Recipe, list[Measurement]]], # what to run, in this order
           places: Places = Places(),
           jobs: int = 2, # processes
@@ -319,14 +320,14 @@ def sweep(plan: list[tuple[Recipe, list[Measurement]]], # what to run, in this o
         for _ in tqdm(done, total=len(todo), desc="runs", disable=not progress): pass
     return [_read_row(places.row(recipe)) for recipe, _ in plan]
 
-# %% ../nbs/13_experiments.ipynb #c033
+# %% ../nbs/13_experiments.ipynb #c035
 def only_asked(rows: list[dict], # from `sweep` with this plan
                plan: list[tuple[Recipe, list[Measurement]]],
               ) -> list[dict]: # the same rows without other measurements
     "What a plan asked, and nothing else that its runs were asked in other plans."
     return [row | {"measurements": {m.key: row["measurements"][m.key] for m in questions}} for row, (_, questions) in zip(rows, plan)]
 
-# %% ../nbs/13_experiments.ipynb #c036
+# %% ../nbs/13_experiments.ipynb #c038
 def load_rows(task: str, preset: str, places: Places = Places()) -> list[dict]:
     "All rows of a task and preset. Raises FileNotFoundError when there is none."
     folder = Path(places.results)/task/preset
@@ -348,7 +349,7 @@ def _lines(row, kind, answers, **facts):
         options = {f"episode_{name}" if name in facts else name: value for name, value in options.items()}
         if found == kind: yield facts | options | answer
 
-# %% ../nbs/13_experiments.ipynb #c040
+# %% ../nbs/13_experiments.ipynb #c042
 def milestones_frame(rows: list[dict], # from `run`, `sweep` or `load_rows`
                      kind: str = "play", # of measurement
                     ) -> pd.DataFrame: # as `results_frame`, and iteration

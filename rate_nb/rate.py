@@ -112,6 +112,7 @@ class RATEConfig:
     overlap: int = 0                # steps of a full window that are read again in the next one when acting
     action_dropout: float = 0.      # probability to blank a past action in training; 1 blanks them in acting too
     see_return: bool = True         # condition on the return-to-go; otherwise its tokens are blank
+    return_scale: float = 1.        # returns are divided by it before they are encoded: about the size of a good one
     num_clues: int = 0              # an oracle is told which of so many clues there is to remember; it adds this to the memory tokens
 
     def __post_init__(self):
@@ -120,6 +121,7 @@ class RATEConfig:
         if not 0 <= self.overlap < self.segment_length:
             raise ValueError(f"overlap must be at least 0 and below segment_length ({self.segment_length}), not {self.overlap}")
         if not 0 <= self.action_dropout <= 1: raise ValueError(f"action_dropout is a probability, not {self.action_dropout}")
+        if self.return_scale <= 0: raise ValueError(f"return_scale must be above 0, not {self.return_scale}")
 
 # %% ../nbs/07_rate.ipynb #c021
 @dataclass
@@ -188,7 +190,7 @@ def embed(self: RATE, segment: Segment # (batch, K, …)
 
 @patch
 def _return_token(self: RATE, return_to_go):
-    return self.encode_return(return_to_go) * self.config.see_return
+    return self.encode_return(return_to_go / self.config.return_scale) * self.config.see_return
 
 @patch
 def _action_token(self: RATE, action):
@@ -286,7 +288,7 @@ def step(self: RATE, observation: Tensor, # (batch, …)
     state.pending, state.steps = now[:, :0], state.steps + 1
     return self.head(output), state
 
-# %% ../nbs/07_rate.ipynb #c049
+# %% ../nbs/07_rate.ipynb #c052
 def _config(config: dict) -> RATEConfig:
     known = {f.name for f in fields(RATEConfig)}
     if unknown := set(config) - known:

@@ -15,6 +15,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,9 @@ from safetensors.torch import save_file
 from torch import nn
 from tqdm.auto import tqdm
 
+from .encoders import fit_to_data
 from .sequence_model import SequenceModel
-from .trajectories import Segment, Trajectories, select_rows, split_segments
+from .trajectories import Segment, Trajectories, Windows, select_rows, split_segments
 
 # %% ../nbs/10_training.ipynb #c006
 SCHEDULES = {"constant": lambda progress: 1., "cosine": lambda progress: 0.1 + 0.45*(1 + math.cos(math.pi*progress))}
@@ -63,6 +65,9 @@ class TrainingConfig:
         return next((steps for until, steps in self.curriculum or () if iteration < until), math.inf)
 
 # %% ../nbs/10_training.ipynb #c010
+@lru_cache(maxsize=2)
+def _order(num_trajectories, seed, epoch): return np.random.default_rng([seed, epoch]).permutation(num_trajectories)
+
 def batch_indices(num_trajectories: int, # in the dataset
                   batch_size: int,
                   iteration: int,
@@ -70,9 +75,8 @@ def batch_indices(num_trajectories: int, # in the dataset
                  ) -> np.ndarray: # (batch_size,) or fewer, when the dataset is smaller than a batch
     "The trajectories of one iteration's batch; every epoch of whole batches is a new permutation."
     per_epoch = max(1, num_trajectories // batch_size)
-    order = np.random.default_rng([seed, iteration // per_epoch]).permutation(num_trajectories)
     first = iteration % per_epoch * batch_size
-    return order[first:first + batch_size]
+    return _order(num_trajectories, seed, iteration // per_epoch)[first:first + batch_size].copy()
 
 # %% ../nbs/10_training.ipynb #c015
 def detached(memory: tuple | None # a model's memory
@@ -171,7 +175,7 @@ def deferred_interrupt():
 
 # %% ../nbs/10_training.ipynb #c031
 def train(model: SequenceModel, # is trained in place
-          trajectories: Trajectories, # the data
+          trajectories: Trajectories | Windows, # the data
           config: TrainingConfig,
           length: int, # N·K, steps to which trajectories are padded
           folder: Path, # checkpoint, final weights and log go here
@@ -188,6 +192,7 @@ def train(model: SequenceModel, # is trained in place
     Raises ValueError when a trajectory is longer than `length` and FloatingPointError when the loss is not finite."""
     (folder := Path(folder)).mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
+    fit_to_data(model, trajectories.observations)
     accelerator, wrapped, optimizer = _prepare(model, config, tracker, folder)
     checkpoint = folder/"checkpoint.safetensors"
     iteration, history = _resume(checkpoint, fingerprint, model, optimizer)

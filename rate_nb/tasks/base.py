@@ -69,6 +69,7 @@ class Task:
     metric: ClassVar[str] = 'return'  # what an evaluation reports, in words
     reward_range: ClassVar[tuple[float, float]] = (-np.inf, np.inf)  # smallest and largest reward of a step
     side_by_side: ClassVar[int] = 64  # environments that a laptop has memory for, when data is collected
+    data_source: ClassVar[str | None] = None  # 'module:function' that brings the dataset, if no expert is there to play it
 
     @property
     def observation_space(self) -> gym.Space:
@@ -178,3 +179,4 @@ register_task('minigrid_memory', 'rate_nb.tasks.minigrid_memory:MinigridMemory')
 register_task('retrieval', 'rate_nb.tasks.retrieval:Retrieval')
 register_task('memory_maze', 'rate_nb.tasks.memory_maze:MemoryMaze')
 register_task('memory_maze_notes', 'rate_nb.tasks.memory_maze:MemoryMazeNotes')
+register_task('mujoco', 'rate_nb.tasks.mujoco:MuJoCo')
