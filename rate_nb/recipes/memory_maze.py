@@ -57,7 +57,6 @@ class Preset:
     least: float                    # return of a piece that is kept
     contestants: tuple              # who learns from the paper-like data
     seeds: int                      # their training seeds
-    more_seeds: int                 # those of RATE and DT
     good_contestants: tuple         # who learns from the good data
     good_seeds: int                 # their training seeds
     side_seeds: int                 # training seeds of the side studies
@@ -76,17 +75,17 @@ PRESETS = {
     "smoke": Preset(
         sizes=_sizes(2, 4, 16, **BLANK, d_model=16, d_head=8, num_layers=2, num_heads=2, double_residual=False),
         training=TrainingConfig(iterations=2, batch_size=2, warmup=1), teacher=TrainingConfig(iterations=2, batch_size=8, warmup=1, bptt=1),
-        num_trajectories=1, good_trajectories=1, noted_trajectories=1, train_steps=16, segment_length=4, least=0., contestants=("RATE", "DT"), seeds=1, more_seeds=1, good_contestants=("RATE", "DT"), good_seeds=1, side_seeds=1,
+        num_trajectories=1, good_trajectories=1, noted_trajectories=1, train_steps=16, segment_length=4, least=0., contestants=("RATE", "DT"), seeds=1, good_contestants=("RATE", "DT"), good_seeds=1, side_seeds=1,
         test_steps=8, episodes=1, held_out=1, sight=dict(episodes=1, steps=8), jobs=1),
     "laptop": Preset(
         sizes=_sizes(5, 30, 128, **BLANK, d_model=64, d_head=32, num_layers=2, num_heads=2, double_residual=False, dropout=0., attention_dropout=0.),
         training=TrainingConfig(iterations=800, batch_size=16, learning_rate=2e-3), teacher=TrainingConfig(iterations=2000, batch_size=256, bptt=1, max_grad_norm=5.),
-        num_trajectories=160, good_trajectories=80, noted_trajectories=48, train_steps=1000, segment_length=30, least=1., contestants=(*TABLE_1, "no memory"), seeds=1, more_seeds=3, good_contestants=("RATE", "DT", "no memory"), good_seeds=2, side_seeds=1,
+        num_trajectories=160, good_trajectories=80, noted_trajectories=48, train_steps=1000, segment_length=30, least=1., contestants=(*TABLE_1, "no memory"), seeds=3, good_contestants=("RATE", "DT", "no memory"), good_seeds=3, side_seeds=1,
         test_steps=1000, episodes=10, held_out=10, sight=dict(episodes=10, steps=300), jobs=2),
     "paper": Preset(
         sizes=_sizes(15, 30, 64, d_model=64, d_head=64, num_layers=6, num_heads=8, dropout=0.5, attention_dropout=0.2),
         training=TrainingConfig(iterations=25_000, batch_size=64, learning_rate=3e-4, betas=(0.9, 0.95), weight_decay=0.1, warmup=1000, bptt=1, update="segment"),
-        teacher=None, num_trajectories=5000, good_trajectories=5000, noted_trajectories=0, train_steps=1000, segment_length=30, least=1., contestants=tuple(TABLE_1), seeds=3, more_seeds=3, good_contestants=tuple(TABLE_1), good_seeds=3, side_seeds=3,
+        teacher=None, num_trajectories=5000, good_trajectories=5000, noted_trajectories=0, train_steps=1000, segment_length=30, least=1., contestants=tuple(TABLE_1), seeds=3, good_contestants=tuple(TABLE_1), good_seeds=3, side_seeds=3,
         test_steps=1000, episodes=100, held_out=100, sight=dict(episodes=20, steps=1000), jobs=1)}
 
 # %% ../../nbs/recipes/04_memory_maze.ipynb #c010
@@ -187,9 +186,6 @@ def _compare(chosen, preset, names, seeds, good=False): # these models, trained 
 def _table_1(chosen, preset, seeds, models):
     return _compare(chosen, preset, [name for name in chosen.contestants if name in models], range(chosen.seeds) if seeds is None else seeds)
 
-def _more_seeds(chosen, preset, seeds, models):
-    return _compare(chosen, preset, [name for name in ("RATE", "DT") if name in models], range(chosen.seeds, chosen.more_seeds) if seeds is None else seeds)
-
 def _good_data(chosen, preset, seeds, models):
     return _compare(chosen, preset, [name for name in chosen.good_contestants if name in models], range(chosen.good_seeds) if seeds is None else seeds, good=True)
 
@@ -208,7 +204,7 @@ def _longer(chosen, preset, seeds, models):
     return [(longer(maze_recipe("RATE, valve", preset, seed, good=True)), [play_whole(chosen)]) for seed in (range(chosen.side_seeds) if seeds is None else seeds) if "RATE, valve" in models]
 
 # %% ../../nbs/recipes/04_memory_maze.ipynb #c026
-STUDIES = {"teacher": _teacher, "table 1": _table_1, "more seeds": _more_seeds, "good data": _good_data, "triplet": _side(["RATE, triplet", "DT, triplet"]),
+STUDIES = {"teacher": _teacher, "table 1": _table_1, "good data": _good_data, "triplet": _side(["RATE, triplet", "DT, triplet"]),
            "likeliest action": _side(["RATE", "DT"], sample=False), "valve": _side(["RATE, valve"]), "longer pieces": _longer}
 
 # %% ../../nbs/recipes/04_memory_maze.ipynb #c027
