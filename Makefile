@@ -2,16 +2,19 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help tmaze test nbdev-test renderer lab notebooks readme docs
+.PHONY: help tmaze repro unknown-study test nbdev-test renderer lab notebooks readme docs
 
 PYTHON ?= python3.11
 VENV   ?= .venv
 OUT    ?= out/tmaze
 BIN    := $(VENV)/bin
+NAME   ?= vizdoom
+PRESET ?= laptop
 TMAZE  ?= {preset: laptop, studies: [figure 5], seeds: [0], models: [RATE, DT, BC-LSTM]}
 
 help:
 	@echo "make tmaze      the T-Maze study, one seed, three models: figures and executed notebook in $(OUT)"
+	@echo "make repro      another study: make repro NAME=vizdoom PRESET=laptop, of $(STUDIES)"
 	@echo "make test       all tests"
 	@echo "make lab        open the course in JupyterLab"
 	@echo "make notebooks  modules from notebooks, notebooks cleaned, README.md and Colab cells renewed"
@@ -43,15 +46,28 @@ renderer: $(VENV)/installed-dev
 # ---- the main job ----
 
 # without ipywidgets tqdm draws its bars as text, which a terminal can show; it need not warn about that
-tmaze: export PYTHONWARNINGS := ignore:IProgress not found
+tmaze repro: export PYTHONWARNINGS := ignore:IProgress not found
+PAPERMILL = $(BIN)/papermill --cwd nbs --kernel python3 --log-output --no-progress-bar
+
 tmaze: $(VENV)/installed-base
 	@mkdir -p $(OUT)
-	$(BIN)/papermill nbs/repro_tmaze.ipynb $(OUT)/repro_tmaze.ipynb --cwd nbs --kernel python3 --log-output --no-progress-bar \
+	$(PAPERMILL) nbs/repro_tmaze.ipynb $(OUT)/repro_tmaze.ipynb \
 	  --parameters_yaml '$(TMAZE)' --parameters_yaml "{output_folder: '$$(realpath '$(OUT)')'}"
 	@echo
 	@echo "Executed notebook: $(OUT)/repro_tmaze.ipynb"
 	@echo "Figures:"
 	@find $(OUT) -name '*.png' | sort | sed 's/^/  /'
+
+# what results/ holds already is not computed again
+STUDIES = $(patsubst nbs/repro_%.ipynb,%,$(wildcard nbs/repro_*.ipynb))
+repro: $(if $(filter $(NAME),$(STUDIES)),$(VENV)/installed-dev renderer,unknown-study)
+	@mkdir -p out
+	$(PAPERMILL) nbs/repro_$(NAME).ipynb out/repro_$(NAME).ipynb -p preset $(PRESET)
+	@echo
+	@echo "Executed notebook: out/repro_$(NAME).ipynb; figures: results/"
+
+unknown-study:
+	@echo "there is no nbs/repro_$(NAME).ipynb: choose NAME from $(STUDIES)"; exit 1
 
 # ---- tests ----
 
