@@ -28,6 +28,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from tqdm.auto import tqdm
 
 import rate_nb
+from .frames import stacked
 from .tasks.base import Expert, Task
 from .trajectories import PageHints, Trajectories
 
@@ -50,12 +51,13 @@ def play_round(
                                'correct max_steps, or end the episode in the environment')
         actions = np.array(expert.act(observations, infos))
         labels = np.array(getattr(expert, 'labels', actions))
-        seen = np.array(observations)
+        seen = np.array(observations if task.frame_stack == 1 else observations[:, -1])  # the newest frame
         observations, rewards, terminated, truncated, infos = env.step(actions)
         record.append((seen, labels, np.array(rewards), playing))
         playing = playing & ~(terminated | truncated)
     *arrays, alive = (np.stack(part).swapaxes(0, 1) for part in zip(*record))   # (row, time, …)
-    return Trajectories(*(array[alive] for array in arrays), lengths=alive.sum(axis=1), clues=clues)
+    (frames, actions, rewards), lengths = (array[alive] for array in arrays), alive.sum(axis=1)
+    return Trajectories(stacked(frames, lengths, task.frame_stack), actions, rewards, lengths, clues)
 
 # %% ../nbs/09_collection.ipynb #c016
 def first_seed(
@@ -134,7 +136,8 @@ def array_hash(
 # %% ../nbs/09_collection.ipynb #c032
 def _origin(task: Task, seed: int | None, generator: str) -> dict:
     "What is known of a dataset before its first episode."
-    return {'task': task.name, 'options': task.options(), 'generator': generator, 'seed': seed,
+    stack = {} if task.frame_stack == 1 else {'frame_stack': task.frame_stack}
+    return {'task': task.name, 'options': task.options(), 'generator': generator, 'seed': seed} | stack | {
             'versions': {'python': platform.python_version(), 'numpy': version('numpy'),
                          'gymnasium': version('gymnasium'), 'rate_nb': rate_nb.__version__}}
 
@@ -142,7 +145,7 @@ def _origin(task: Task, seed: int | None, generator: str) -> dict:
 def _arrays(trajectories: Trajectories) -> dict:
     "The arrays of a store by name, without those that it has not."
     arrays = {name: getattr(trajectories, name) for name in ARRAYS + OPTIONAL_ARRAYS}
-    return {name: array for name, array in arrays.items() if array is not None}
+    return {name: getattr(array, 'frames', array) for name, array in arrays.items() if array is not None}
 
 # %% ../nbs/09_collection.ipynb #c033
 def make_manifest(
@@ -216,7 +219,7 @@ def load_dataset(
         if array_hash(array) != manifest['arrays'][name]:
             raise ValueError(f'{folder / name}.npy does not match the hash in manifest.json, it was altered or '
                              'damaged: delete the folder and collect again')
-    return Trajectories(**arrays), manifest
+    return _as_stored(arrays, task), manifest
 
 # %% ../nbs/09_collection.ipynb #c040
 def _read_manifest(folder: Path) -> dict:
@@ -227,6 +230,10 @@ def _read_manifest(folder: Path) -> dict:
         if set(ARRAYS) <= manifest['arrays'].keys(): return manifest
     except (ValueError, KeyError, TypeError, AttributeError): pass
     raise ValueError(f'{folder}/manifest.json is damaged: delete the folder and collect again')
+
+
+def _as_stored(arrays: dict, task: Task) -> Trajectories:
+    return Trajectories(**arrays | {'observations': stacked(arrays['observations'], arrays['lengths'], task.frame_stack)})
 
 
 def _read_arrays(folder: Path, names, mmap: bool) -> dict:
@@ -269,6 +276,24 @@ def _read_progress(unfinished: Path, origin: dict) -> tuple[int, int]:
     return (progress['episodes'], progress['steps']) if same else (0, 0)
 
 # %% ../nbs/09_collection.ipynb #c063
+def _write_rounds(unfinished: Path, rounds, origin: dict, episodes: int = 0, steps: int = 0) -> None:
+    "Append rounds of episodes to those that count already."
+    for played in rounds:
+        for name, array in _arrays(played).items():
+            append_rows(unfinished / f'{name}.npy', array, episodes if name in PER_EPISODE else steps)
+        episodes, steps = episodes + len(played), steps + played.num_steps
+        write_json(unfinished / 'progress.json', {'origin': origin, 'episodes': episodes, 'steps': steps})
+
+
+def _complete(unfinished: Path, folder: Path, task: Task, seed: int, generator: str, facts: dict) -> None:
+    "Add the manifest, and move the dataset to its place."
+    written = _as_stored(_read_arrays(unfinished, [path.stem for path in unfinished.glob('*.npy')], mmap=True), task)
+    write_json(unfinished / 'manifest.json', make_manifest(task, written, seed, generator) | facts)
+    del written  # some systems do not rename what is mapped
+    _move_into_place(unfinished, folder)
+    (folder / 'progress.json').unlink()
+
+# %% ../nbs/09_collection.ipynb #c064
 def collect_to_disk(
     folder: str | Path,  # of the finished dataset; must not exist yet
     task: Task,
@@ -285,18 +310,10 @@ def collect_to_disk(
     if episodes == 0: shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True, exist_ok=True)
     with closing(play_rounds(task, num_trajectories, seed, num_envs, episodes, progress)) as rounds:
-        for played in rounds:
-            for name, array in _arrays(played).items():
-                append_rows(unfinished / f'{name}.npy', array, episodes if name in PER_EPISODE else steps)
-            episodes, steps = episodes + len(played), steps + played.num_steps
-            write_json(unfinished / 'progress.json', {'origin': origin, 'episodes': episodes, 'steps': steps})
-    written = Trajectories(**_read_arrays(unfinished, [path.stem for path in unfinished.glob('*.npy')], mmap=True))
-    write_json(unfinished / 'manifest.json', make_manifest(task, written, seed, generator))
-    del written  # some systems do not rename what is mapped
-    _move_into_place(unfinished, folder)
-    (folder / 'progress.json').unlink()
+        _write_rounds(unfinished, rounds, origin, episodes, steps)
+    _complete(unfinished, folder, task, seed, generator, {})
 
-# %% ../nbs/09_collection.ipynb #c065
+# %% ../nbs/09_collection.ipynb #c066
 def dataset_folder(
     task: Task,
     num_trajectories: int,
@@ -307,7 +324,7 @@ def dataset_folder(
     options = hashlib.sha256(json.dumps(task.options(), sort_keys=True).encode()).hexdigest()[:8]
     return Path(root) / f'{task.name}_{options}_{num_trajectories}_seed{seed}'
 
-# %% ../nbs/09_collection.ipynb #c066
+# %% ../nbs/09_collection.ipynb #c067
 @contextmanager
 def one_at_a_time(folder: Path):
     "While one process makes the dataset in `folder`, others wait here, with a word to the user."
@@ -320,7 +337,7 @@ def one_at_a_time(folder: Path):
     try: yield
     finally: lock.release()
 
-# %% ../nbs/09_collection.ipynb #c068
+# %% ../nbs/09_collection.ipynb #c069
 def bring_to_disk(
     folder: Path,  # of the finished dataset; must not exist yet
     task: Task,  # with a `data_source`
@@ -330,11 +347,19 @@ def bring_to_disk(
 ) -> None:
     "Have the task's data source bring its episodes, and save them. Raises what the source raises."
     module, function = task.data_source.split(':')
-    bring = getattr(importlib.import_module(module), function)  # (task, num_trajectories, seed, root, progress) -> episodes and facts
-    trajectories, facts = bring(task, num_trajectories, seed, folder.parent, progress)
-    save_dataset(folder, trajectories, make_manifest(task, trajectories, seed, task.data_source) | facts)
+    bring = getattr(importlib.import_module(module), function)  # (task, num_trajectories, seed, root, progress) -> rounds, facts
+    rounds, facts = bring(task, num_trajectories, seed, folder.parent, progress)
+    unfinished = folder.parent / f'.{folder.name}.unfinished'
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        _write_rounds(unfinished, rounds, _origin(task, seed, task.data_source))
+        _complete(unfinished, folder, task, seed, task.data_source, facts)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
 
-# %% ../nbs/09_collection.ipynb #c069
+# %% ../nbs/09_collection.ipynb #c070
 def get_dataset(
     task: Task,
     num_trajectories: int,
@@ -353,7 +378,7 @@ def get_dataset(
                 else: bring_to_disk(folder, task, num_trajectories, seed, progress)
     return load_dataset(folder, task, mmap)
 
-# %% ../nbs/09_collection.ipynb #c120
+# %% ../nbs/09_collection.ipynb #c127
 def to_minari(
     trajectories: Trajectories,
     task: Task,
@@ -380,7 +405,7 @@ def to_minari(
             algorithm_name=task.data_source or type(task.make_expert()).__name__, author='rate_nb', data_format='hdf5', jpeg_encoding=False,
             description=f'{task.name} {json.dumps(task.options())}')
 
-# %% ../nbs/09_collection.ipynb #c121
+# %% ../nbs/09_collection.ipynb #c128
 def from_minari(
     dataset_id: str,  # 'namespace/name-v0'
     download: bool = False,  # fetch it if it is not in the local store

@@ -262,8 +262,8 @@ def make_dataset(
     seed: int,
     root: Path,  # where datasets and generators live
     progress: bool = True,
-) -> tuple[Trajectories, dict]:  # episodes and facts for their manifest
+) -> tuple[list[Trajectories], dict]:  # all episodes in one round, and facts for their manifest
     "The data source of tasks whose data is recorded from learned policies, or published."
     if num_trajectories < 2: raise ValueError(f'num_trajectories is {num_trajectories}; give at least 2')
     data, facts = SOURCES[task.origin](task, num_trajectories, seed, root, progress)
-    return data, facts | {'max_return': float(data.returns.max())}
+    return [data], facts | {'max_return': float(data.returns.max())}

@@ -16,6 +16,8 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor
 
+from .frames import FrameStacks, join
+
 # %% ../nbs/01_trajectories.ipynb #c007
 def returns_to_go(
     rewards: np.ndarray,  # (T,) rewards of one trajectory
@@ -27,8 +29,9 @@ def returns_to_go(
     return rewards[::-1].cumsum()[::-1].astype(np.float32)
 
 # %% ../nbs/01_trajectories.ipynb #c015
-def _standard(name: str, array) -> np.ndarray:
+def _standard(name: str, array) -> np.ndarray | FrameStacks:
     "`array` as float32, int64 or uint8; no copy if it is one of these already."
+    if isinstance(array, FrameStacks): return FrameStacks(_standard(name, array.frames), array.lengths, array.stack)
     array = np.asarray(array)
     kinds = {'f': np.float32, 'i': np.int64, 'u': np.int64, 'b': np.int64}
     if array.dtype.kind not in kinds:
@@ -141,7 +144,7 @@ def concatenate(
     if len(kinds) > 1:
         raise ValueError(f'trajectories of different spaces {sorted(kinds)}: concatenate those of one task only')
     columns = [[getattr(part, field.name) for part in parts] for field in fields(cls)]
-    return cls(*(None if any(c is None for c in column) else np.concatenate(column) for column in columns))
+    return cls(*(None if any(c is None for c in column) else join(column) for column in columns))
 
 
 @patch
@@ -181,7 +184,7 @@ def return_to_go(self: Trajectories) -> np.ndarray:
 class PageHints:
     "Tells the operating system which rows of a memory-mapped array will be read, and when they are no longer needed."
     def __init__(self, array: np.ndarray):  # an array in memory, or a system without such hints, makes this do nothing
-        base = array
+        array = base = getattr(array, 'frames', array)
         while isinstance(base, np.ndarray) and base.base is not None: base = base.base
         mapped = isinstance(base, mmap.mmap) and hasattr(base, 'madvise') and not array.flags.writeable
         self.map = base if mapped else None

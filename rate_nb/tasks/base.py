@@ -69,6 +69,7 @@ class Task:
     metric: ClassVar[str] = 'return'  # what an evaluation reports, in words
     reward_range: ClassVar[tuple[float, float]] = (-np.inf, np.inf)  # smallest and largest reward of a step
     side_by_side: ClassVar[int] = 64  # environments that a laptop has memory for, when data is collected
+    frame_stack: ClassVar[int] = 1  # above 1, observations are the last so many frames, the newest last; datasets keep each once
     data_source: ClassVar[str | None] = None  # 'module:function' that brings the dataset, if no expert is there to play it
 
     @property
