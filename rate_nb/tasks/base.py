@@ -8,7 +8,7 @@ __all__ = ['Expert', 'LabellingExpert', 'RestingVectorEnv', 'Task', 'register_ta
 # %% ../../nbs/tasks/00_base.ipynb #c003
 import importlib
 import inspect
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any, ClassVar, Protocol
 
 import gymnasium as gym
@@ -118,8 +118,10 @@ class Task:
         return SyncVectorEnv(makers, autoreset_mode=autoreset_mode)
 
     def options(self) -> dict[str, Any]:
-        "The options that make this task again: `make_task(task.name, **task.options())`."
-        return asdict(self)
+        """The options that make this task again: `make_task(task.name, **task.options())`.
+
+        Fields declared with `field(compare=False)` say how episodes are computed, not what they are, and are left out."""
+        return {option.name: getattr(self, option.name) for option in fields(self) if option.compare}
 
 # %% ../../nbs/tasks/00_base.ipynb #c018
 @patch
@@ -181,3 +183,4 @@ register_task('retrieval', 'rate_nb.tasks.retrieval:Retrieval')
 register_task('memory_maze', 'rate_nb.tasks.memory_maze:MemoryMaze')
 register_task('memory_maze_notes', 'rate_nb.tasks.memory_maze:MemoryMazeNotes')
 register_task('mujoco', 'rate_nb.tasks.mujoco:MuJoCo')
+register_task('atari', 'rate_nb.tasks.atari:Atari')

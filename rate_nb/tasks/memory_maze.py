@@ -21,7 +21,7 @@ import logging
 import os
 import sys
 from collections import deque
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from types import MethodType, ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
@@ -407,10 +407,6 @@ class MemoryMaze(Task):
     def __post_init__(self):
         if self.max_steps < 1: raise ValueError(f"max_steps is {self.max_steps}; give at least 1")
         if not 0 <= self.expert_noise <= 1: raise ValueError(f"expert_noise is {self.expert_noise}; give a probability, 0 to 1")
-
-    def options(self) -> dict[str, Any]:
-        "What makes the episodes what they are; how they are computed is left out."
-        return {option.name: getattr(self, option.name) for option in fields(self) if option.compare}
 
     def for_expert(self) -> 'MemoryMaze':
         "The same task with an environment that tells an expert what it needs."

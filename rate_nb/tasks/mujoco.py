@@ -12,8 +12,8 @@ import os
 import sys
 from contextlib import contextmanager
 from ctypes.util import find_library
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -149,10 +149,6 @@ class MuJoCo(Task):
         "The published sets that together are this one; empty if there is none."
         parts = {'medium': ('medium',), 'medium-expert': ('medium', 'expert')}.get(self.dataset, ())
         return tuple(f'mujoco/{self.environment}/{part}-v0' for part in parts)
-
-    def options(self) -> dict[str, Any]:
-        "What makes the data what it is; how episodes are computed is left out."
-        return {option.name: getattr(self, option.name) for option in fields(self) if option.compare}
 
     def make_env(self) -> RobotEnv:
         "One environment."

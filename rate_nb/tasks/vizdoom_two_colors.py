@@ -25,7 +25,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -653,10 +653,6 @@ class ViZDoomTwoColors(Task):
             raise ValueError(f"pillar_steps is {self.pillar_steps}; give a number of steps, 0 for no pillar, None for one that stays")
         for option, known in [('color', (None, *COLORS)), ('rules', tuple(RULES)), ('resolution', tuple(RESOLUTIONS))]:
             if getattr(self, option) not in known: raise ValueError(f"{option} is {getattr(self, option)!r}; choose one of {known}")
-
-    def options(self) -> dict[str, Any]:
-        "What makes the episodes what they are; how they are computed is left out."
-        return {option.name: getattr(self, option.name) for option in fields(self) if option.compare}
 
     def for_expert(self) -> 'ViZDoomTwoColors':
         "The same task with an environment that tells an expert what it needs."
