@@ -8,22 +8,19 @@ __all__ = ['RETURNS', 'CONTESTANTS', 'SEGMENT_LENGTH', 'NUM_SEGMENTS', 'PRESETS'
            'measure_scores', 'scores', 'scores_frame', 'published_scores', 'mujoco_verdicts', 'film_robots']
 
 # %% ../../nbs/recipes/05_mujoco.ipynb #c003
-import json
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
 from ..acting import Agent
-from ..collection import write_json
 from ..evaluation import Episodes, film, judge, play, say_scores, seed_interval
 from ..experiments import Measurement, Places, Recipe, recipe_data, recipe_task, results_frame, trained_model
 from ..paper import load_table
-from .base import Contestant, choose, plan_study
+from .base import Contestant, choose, noted_data, plan_study
 from ..sequence_model import SequenceModel
 from ..tasks.mujoco import MuJoCo, normalised_score
 from ..training import TrainingConfig
@@ -102,12 +99,6 @@ def mujoco_recipe(name: str, # a key of CONTESTANTS
                   training=replace(chosen.training, seed=seed))
 
 # %% ../../nbs/recipes/05_mujoco.ipynb #c018
-def _facts(recipe, places, path):
-    if not path.exists():
-        manifest = recipe_data(recipe, places)[1]
-        write_json(path, {key: value for key, value in manifest.items() if key != "arrays"})
-    return json.loads(path.read_text())
-
 def dataset_facts(preset: str = "laptop",
                   places: Places = Places(),
                   sets: list[tuple] | None = None, # (environment, dataset); None: all of the preset
@@ -115,10 +106,8 @@ def dataset_facts(preset: str = "laptop",
     "Make what data is missing, and tell about all of it."
     chosen = get_preset(preset)
     sets = list(product(chosen.environments, chosen.episodes)) if sets is None else sets
-    def task_of(pair): return _facts, mujoco_recipe("BC", *pair, preset), places, Path(places.results)/"mujoco"/preset/"data"/f"{pair[0]}-{pair[1]}.json"
-    def make(pairs):
-        jobs = [task_of(pair) for pair in pairs]
-        return dict(zip(pairs, Parallel(n_jobs=chosen.jobs)(delayed(function)(*arguments) for function, *arguments in jobs)))
+    def note(pair): return delayed(noted_data)(replace(mujoco_recipe("BC", *pair, preset), windows=None), f"{pair[0]}-{pair[1]}", places)
+    def make(pairs): return dict(zip(pairs, Parallel(n_jobs=chosen.jobs)(map(note, pairs))))
     first = list({pair[0]: pair for pair in reversed(sets)}.values())  # one of each robot: its generator is trained by whoever comes first
     made = make(first) | make([pair for pair in sets if pair not in first])
     return {pair: made[pair] for pair in sets}
