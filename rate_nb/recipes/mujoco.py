@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RETURNS', 'CONTESTANTS', 'SEGMENT_LENGTH', 'NUM_SEGMENTS', 'PRESETS', 'get_preset', 'STUDIES', 'mujoco_plan', 'SHORT',
            'TITLES', 'Preset', 'mujoco_task', 'mujoco_recipe', 'dataset_facts', 'data_table', 'learning_curves',
-           'measure_scores', 'scores', 'scores_frame', 'published_scores', 'mujoco_verdicts', 'film_robots']
+           'measure_scores', 'scores', 'scores_frame', 'published_scores', 'mujoco_verdicts']
 
 # %% ../../nbs/recipes/05_mujoco.ipynb #c003
 from dataclasses import dataclass, replace
@@ -17,8 +17,8 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from ..acting import Agent
-from ..evaluation import Episodes, film, judge, play, say_scores, seed_interval
-from ..experiments import Measurement, Places, Recipe, recipe_data, recipe_task, results_frame, trained_model
+from ..evaluation import judge, play, say_scores, seed_interval
+from ..experiments import Measurement, Places, Recipe, recipe_data, recipe_task, results_frame
 from ..paper import load_table
 from .base import Contestant, choose, noted_data, plan_study
 from ..sequence_model import SequenceModel
@@ -209,19 +209,3 @@ def mujoco_verdicts(rows: dict[str, list[dict]], # study -> rows
         verdict("Control: to ask for a return pays; RATE is above behaviour cloning on medium-replay", "not reported", lambda difference: difference.mean() > 0,
                 difference=np.concatenate([_difference(frame, restarted, bc, name) for name in sets if name.endswith("medium-replay")] or [np.array([])])),
         verdict("8. RATE is level with specialised methods (on D4RL's own files)", "78.5; CQL 77.6, TT 78.9, MambaDM 79.0", lambda RATE: False, RATE=np.array([]))]
-
-# %% ../../nbs/recipes/05_mujoco.ipynb #c037
-def film_robots(recipes: list[Recipe], # of one robot, trained; a model whose weights are gone is trained again
-                places: Places = Places(),
-                seed: int = 0, # of the episode
-                every: int = 20, # steps between two pictures
-               ) -> tuple[np.ndarray, list[Episodes]]: # pictures (pictures, recipes, height, width, 3), and each one's episode
-    "The same episode played by several models; who has fallen lies still."
-    films, episodes = [], []
-    for recipe in recipes:
-        target = recipe_data(recipe, places, progress=False)[1]["max_return"]
-        pictures, played = film(Agent(trained_model(recipe, places)[0], target), replace(recipe_task(recipe, places), pictures=True), 1, seed, every)
-        films.append(pictures[:, 0])
-        episodes.append(played)
-    longest = max(map(len, films))
-    return np.stack([np.concatenate([pictures, pictures[-1:].repeat(longest - len(pictures), 0)]) for pictures in films], 1), episodes

@@ -100,8 +100,8 @@ class PongPlayer:
         last_x, last_y = self.ball or (x, y)
         self.ball, speed = (x, y), x - last_x
         aim = bounce(y + (y - last_y) * (188 - x) / speed, 44, 206) if speed > 0 else y
-        edge = 13 if aim < 125 else -1
-        self.pushed = steer(aim - edge, paddle, self.pushed, coast=11, dead_zone=5)
+        edge = 14 if aim < 125 else -2
+        self.pushed = steer(aim - edge, paddle, self.pushed, coast=12, dead_zone=5)
         return (2, 0, 3)[self.pushed + 1] # up, stay, down
 
 # %% ../../nbs/tasks/07_atari.ipynb #c020
