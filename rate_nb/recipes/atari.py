@@ -36,6 +36,7 @@ class Preset:
     sizes: dict                      # options of the transformers, and of the feed-forward network
     training: TrainingConfig
     teacher: TrainingConfig | None   # of the teacher, on single stacks; None: models learn from pictures
+    noted_trajectories: int          # episodes with notes, for the teacher
     games: tuple                     # keys of GAMES
     num_trajectories: int            # episodes of data
     origin: str                      # of the data
@@ -48,15 +49,15 @@ class Preset:
 PRESETS = {
     "smoke": Preset(
         sizes={"transformer": dict(d_model=16, d_head=8, num_layers=2, num_heads=2, memory_tokens=2, double_residual=False), "feed-forward": dict(d_model=16)},
-        training=TrainingConfig(iterations=4, batch_size=8, warmup=2), teacher=TrainingConfig(iterations=4, batch_size=8, warmup=2, bptt=1),
+        training=TrainingConfig(iterations=4, batch_size=8, warmup=2), teacher=TrainingConfig(iterations=4, batch_size=8, warmup=2, bptt=1), noted_trajectories=2,
         games=("pong",), num_trajectories=4, origin="local", max_steps=100, seeds=2, test_episodes=2, jobs=1),
     "laptop": Preset(
         sizes={"transformer": dict(d_model=64, d_head=32, num_layers=2, num_heads=2, memory_tokens=5, double_residual=False, dropout=0.1), "feed-forward": dict(d_model=128, num_layers=2)},
-        training=TrainingConfig(iterations=1000, batch_size=64), teacher=TrainingConfig(iterations=1500, batch_size=128, bptt=1),
+        training=TrainingConfig(iterations=1000, batch_size=64), teacher=TrainingConfig(iterations=1500, batch_size=128, bptt=1, max_grad_norm=5.), noted_trajectories=24,
         games=("breakout", "pong"), num_trajectories=100, origin="local", max_steps=2500, seeds=3, test_episodes=10, jobs=2),
     "paper": Preset(
         sizes={"transformer": dict(d_model=128, d_head=128, num_layers=6, num_heads=8, memory_tokens=15, valve_heads=1, dropout=0.2, attention_dropout=0.05), "feed-forward": dict(d_model=256, num_layers=3)},
-        training=TrainingConfig(iterations=39_000, batch_size=128, learning_rate=3e-4, betas=(0.9, 0.95), weight_decay=0.1, warmup=1000, bptt=1, update="segment"), teacher=None,
+        training=TrainingConfig(iterations=39_000, batch_size=128, learning_rate=3e-4, betas=(0.9, 0.95), weight_decay=0.1, warmup=1000, bptt=1, update="segment"), teacher=None, noted_trajectories=0,
         games=("breakout", "qbert", "seaquest", "pong"), num_trajectories=1000, origin="dqn_replay", max_steps=27_000, seeds=3, test_episodes=10, jobs=1)}
 
 get_preset = partial(choose, "preset", PRESETS)
@@ -74,7 +75,7 @@ def teacher_recipe(game: str, # a key of GAMES
                   ) -> Recipe:
     "The model of single stacks whose image encoder all models of a game share."
     chosen = get_preset(preset)
-    return Recipe(name="teacher", task="atari", model="bc_mlp", preset=preset, seed=0, length=1, pieces=1, num_trajectories=chosen.num_trajectories,
+    return Recipe(name="teacher", task="atari_notes", model="bc_mlp", preset=preset, seed=0, length=1, pieces=1, num_trajectories=chosen.noted_trajectories,
                   task_options=atari_task(game, preset).options(), model_options=dict(d_model=128, num_layers=1, segment_length=1), training=chosen.teacher)
 
 # %% ../../nbs/recipes/06_atari.ipynb #c012
