@@ -15,6 +15,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from ..collection import first_seed
 from ..evaluation import judge, say_scores, seed_interval
 from ..experiments import Measurement, Places, Recipe, measure_episodes, recipe_data, results_frame
 from ..paper import load_table
@@ -53,7 +54,7 @@ PRESETS = {
         games=("pong",), num_trajectories=4, origin="local", max_steps=100, seeds=2, test_episodes=2, jobs=1),
     "laptop": Preset(
         sizes={"transformer": dict(d_model=64, d_head=32, num_layers=2, num_heads=2, memory_tokens=5, double_residual=False, dropout=0.1), "feed-forward": dict(d_model=128, num_layers=2)},
-        training=TrainingConfig(iterations=1000, batch_size=64), teacher=TrainingConfig(iterations=1500, batch_size=128, bptt=1, max_grad_norm=5.), noted_trajectories=24,
+        training=TrainingConfig(iterations=1000, batch_size=64), teacher=TrainingConfig(iterations=5000, batch_size=128, bptt=1, max_grad_norm=5.), noted_trajectories=24,
         games=("breakout", "pong"), num_trajectories=100, origin="local", max_steps=2500, seeds=3, test_episodes=10, jobs=2),
     "paper": Preset(
         sizes={"transformer": dict(d_model=128, d_head=128, num_layers=6, num_heads=8, memory_tokens=15, valve_heads=1, dropout=0.2, attention_dropout=0.05), "feed-forward": dict(d_model=256, num_layers=3)},
@@ -105,7 +106,8 @@ def data_table(notes: dict[str, dict], # game -> note
     "How good the data is."
     def line(game, which, returns): return {"game": game, "noise": which, "episodes": len(returns), "mean return": np.mean(returns), "best": np.max(returns)}
     def levels(note): return note["options"]["noise"] if note["options"]["origin"] == "local" else []
-    def lines(game, note): return [line(game, "all", note["returns"])] + [line(game, noise, note["returns"][n::len(levels(note))]) for n, noise in enumerate(levels(note))]
+    def with_noise(note, number): return note["returns"][(number - first_seed(note["seed"])) % len(levels(note))::len(levels(note))] # as the expert chooses by the episode's seed
+    def lines(game, note): return [line(game, "all", note["returns"])] + [line(game, noise, with_noise(note, number)) for number, noise in enumerate(levels(note))]
     return pd.DataFrame(sum((lines(game, note) for game, note in notes.items()), []))
 
 # %% ../../nbs/recipes/06_atari.ipynb #c021

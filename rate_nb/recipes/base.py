@@ -56,10 +56,11 @@ def plan_study(presets: dict, # name -> preset, which has `seeds`, a number
 def noted_data(recipe: Recipe, # whose data it is, unencoded
                name: str, # of the note
                places: Places = Places(),
+               progress: bool = True, # show bars
               ) -> dict: # the manifest without the arrays' hashes, and the returns of all episodes
     "What is known of a recipe's data; the data is made first, if there is no note yet."
     path = Path(places.results)/recipe.task/recipe.preset/"data"/f"{name}.json"
     if not path.exists():
-        data, manifest = recipe_data(recipe, places)
+        data, manifest = recipe_data(recipe, places, progress)
         write_json(path, {key: value for key, value in manifest.items() if key != "arrays"} | {"returns": data.returns.round(2).tolist()})
     return json.loads(path.read_text())
