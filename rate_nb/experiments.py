@@ -123,11 +123,12 @@ def measure_episodes(model: SequenceModel, recipe: Recipe, places: "Places", *,
                      target_return: float | None = None, # None: the task's own
                      marks: tuple[int, ...] = (), # steps after which the return so far is noted
                      sample: bool = False, # draw actions from the model's probabilities instead of taking the likeliest
+                     restart_every: int | None = None, # steps after which the return is asked for anew; None: never
                      **task_options, # of the task that is played, over those of the recipe
                     ) -> dict: # lists with one entry an episode: returns, lengths, clue if there is one, returns at the marks
     "Play episodes, and keep the score of each: for tasks where the mean hides what matters."
     task = recipe_task(recipe, places, **task_options)
-    agent = Agent(model, task.target_return if target_return is None else target_return, sample)
+    agent = Agent(model, task.target_return if target_return is None else target_return, sample, restart_every=restart_every)
     played = play(agent, task, episodes, seed, marks=tuple(marks))
     scores = {"returns": played.returns, "lengths": played.lengths}
     if "clue" in played.infos: scores["clue"] = played.infos["clue"]

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CONTESTANTS', 'RETURN_SCALES', 'SEGMENT_LENGTH', 'NUM_SEGMENTS', 'PRESETS', 'get_preset', 'STUDIES', 'atari_plan',
-           'Preset', 'atari_task', 'teacher_recipe', 'atari_recipe', 'game_data', 'data_table', 'measure_scores',
-           'scores', 'scores_frame', 'published_scores', 'atari_verdicts']
+           'WAYS', 'Preset', 'atari_task', 'teacher_recipe', 'atari_recipe', 'game_data', 'data_table',
+           'measure_scores', 'scores', 'scores_frame', 'published_scores', 'atari_verdicts']
 
 # %% ../../nbs/recipes/06_atari.ipynb #c003
 from dataclasses import dataclass, replace
@@ -117,13 +117,14 @@ def measure_scores(model: SequenceModel, recipe: Recipe, places: Places, **optio
     best = float(recipe_data(recipe, places, progress=False)[0].trajectories.returns.max())
     return measure_episodes(model, recipe, places, target_return=best, **options) | {"target": best}
 
-def scores(chosen: Preset, sample: bool) -> Measurement:
-    "How much does it earn?"
-    return Measurement(f"{__name__}:measure_scores", dict(episodes=chosen.test_episodes, seed=1_000_000, sample=sample))
+def scores(chosen: Preset, sample: bool, anew: bool = False) -> Measurement:
+    "How much does it earn? `anew`: every segment begins with the full return to ask for."
+    return Measurement(f"{__name__}:measure_scores", dict(episodes=chosen.test_episodes, seed=1_000_000, sample=sample) | (dict(restart_every=SEGMENT_LENGTH) if anew else {}))
 
 # %% ../../nbs/recipes/06_atari.ipynb #c022
 def _table_4(chosen, preset, seeds, models) -> Plan:
-    return [(atari_recipe(name, game, preset, seed), [scores(chosen, True), scores(chosen, False)])
+    def questions(name): return [scores(chosen, True), scores(chosen, False)] + [scores(chosen, True, anew=True)]*(CONTESTANTS[name].size == "transformer")
+    return [(atari_recipe(name, game, preset, seed), questions(name))
             for game, seed, name in product(chosen.games, seeds, CONTESTANTS) if name in models]
 
 STUDIES = {"table 4": _table_4}
@@ -131,12 +132,16 @@ STUDIES = {"table 4": _table_4}
 atari_plan = partial(plan_study, PRESETS, CONTESTANTS, STUDIES)
 
 # %% ../../nbs/recipes/06_atari.ipynb #c025
+WAYS = ("drawn", "likeliest", "drawn, asked anew")  # of playing
+
 def scores_frame(rows: list[dict], # from `sweep`
-                ) -> pd.DataFrame: # name, seed, game, sample, return, target
-    "Mean returns, one line for each run and way of choosing."
+                ) -> pd.DataFrame: # name, seed, game, way, return, target
+    "Mean returns, one line for each run and way of playing."
     frame = results_frame(rows, f"{__name__}:measure_scores")
+    if frame.empty: return frame
     games = {row["hash"]: row["recipe"]["task_options"]["game"] for row in rows}
-    return frame if frame.empty else frame.assign(game=frame["hash"].map(games))
+    anew = frame["restart_every"].notna() if "restart_every" in frame else False
+    return frame.assign(game=frame["hash"].map(games), way=np.select([~frame["sample"], anew], [WAYS[1], WAYS[2]], WAYS[0]))
 
 def published_scores() -> pd.DataFrame: # game, name, score
     "Table 4 with our names of games."
@@ -144,10 +149,12 @@ def published_scores() -> pd.DataFrame: # game, name, score
     return pd.DataFrame({"game": table.game.str.lower(), "name": table.method, "score": table.score_mean})
 
 # %% ../../nbs/recipes/06_atari.ipynb #c028
-def _difference(frame, game, one, other): # (n,) of the seeds that both have; actions drawn
-    if frame.empty: return np.array([])
-    scores = frame[(frame.game == game) & frame["sample"]].pivot_table(index="seed", columns="name", values="return")
-    return (scores[one] - scores[other]).dropna().to_numpy() if {one, other} <= set(scores) else np.array([])
+def _by_seed(frame, game, name, way=WAYS[0]): # seed -> return
+    if frame.empty: return pd.Series(dtype=float)
+    return frame[(frame.game == game) & (frame.name == name) & (frame.way == way)].groupby("seed")["return"].mean()
+
+def _difference(frame, game, one, other): # (n,) of the seeds that both have
+    return (_by_seed(frame, game, one) - _by_seed(frame, game, other)).dropna().to_numpy()
 
 def atari_verdicts(rows: list[dict], # from `sweep`
                    games: tuple, # that were played
@@ -160,6 +167,8 @@ def atari_verdicts(rows: list[dict], # from `sweep`
     def surely_above(difference): return seed_interval(difference)[0] > 0
     lines = [[verdict(f"8. {game}: RATE is above DT (differences)", pair(game, "RATE", "DT"), above, difference=_difference(frame, game, "RATE", "DT")),
               verdict(f"8. {game}: and zero lies below the 95% interval over seeds", pair(game, "RATE", "DT"), surely_above, difference=_difference(frame, game, "RATE", "DT")),
-              verdict(f"Control: to ask for a return pays; {game}: DT is above behaviour cloning (differences)", pair(game, "DT", "BC"), above, difference=_difference(frame, game, "DT", "BC"))]
+              verdict(f"Control: to ask for a return pays; {game}: DT is above behaviour cloning (differences)", pair(game, "DT", "BC"), above, difference=_difference(frame, game, "DT", "BC")),
+              verdict(f"{game}: to ask anew with each segment is at least as good for RATE as a return that runs down", "not reported", lambda anew, runs_down: anew.mean() >= runs_down.mean(),
+                      anew=_by_seed(frame, game, "RATE", WAYS[2]).to_numpy(), runs_down=_by_seed(frame, game, "RATE").to_numpy())]
              for game in games]
     return sum(lines, []) + [verdict("8. RATE is level with specialised methods (on DQN-replay)", "111, 12 487, 1038, 18.8; best of the others 107, 14 013, 1286, 18.8", lambda RATE: False, RATE=np.array([]))]
