@@ -32,8 +32,8 @@ class Game(NamedTuple):
 GAMES = {
     'breakout': Game('ALE/Breakout-v5', 4, 90.),
     'pong': Game('ALE/Pong-v5', 6, 20.),
-    'qbert': Game('ALE/Qbert-v5', 6, 2500.),
-    'seaquest': Game('ALE/Seaquest-v5', 18, 1450.)}
+    'qbert': Game('ALE/Qbert-v5', 6, 14_000.),
+    'seaquest': Game('ALE/Seaquest-v5', 18, 1150.)}
 
 # %% ../../nbs/tasks/07_atari.ipynb #c008
 def game_facts(game: str) -> Game:
