@@ -54,7 +54,7 @@ PRESETS = {
         games=("pong",), num_trajectories=4, origin="local", max_steps=100, seeds=2, test_episodes=2, jobs=1),
     "laptop": Preset(
         sizes={"transformer": dict(d_model=64, d_head=32, num_layers=2, num_heads=2, memory_tokens=5, double_residual=False, dropout=0.1, skip_ffn=False), "feed-forward": dict(d_model=128, num_layers=2)},
-        training=TrainingConfig(iterations=1000, batch_size=64), teacher=TrainingConfig(iterations=5000, batch_size=128, bptt=1, max_grad_norm=5.), noted_trajectories=24,
+        training=TrainingConfig(iterations=1000, batch_size=64), teacher=TrainingConfig(iterations=20_000, batch_size=64, bptt=1, max_grad_norm=5.), noted_trajectories=100,
         games=("breakout", "pong"), num_trajectories=100, origin="local", max_steps=2500, seeds=3, test_episodes=10, jobs=2),
     "paper": Preset(
         sizes={"transformer": dict(d_model=128, d_head=128, num_layers=6, num_heads=8, memory_tokens=15, valve_heads=1, dropout=0.2, attention_dropout=0.05), "feed-forward": dict(d_model=256, num_layers=3)},
