@@ -292,13 +292,14 @@ def film_runs(recipes: list[Recipe], # trained ones; a model whose weights are g
               every: int = 1, # steps between two pictures
               sample: bool = False, # draw actions from the models' probabilities
               target_return: float | None = None, # None: the task's own
+              restart_every: int | None = None, # steps after which the full return is asked for again
               **task_options, # over those of the recipes
              ) -> tuple[np.ndarray, list[Episodes]]: # pictures (pictures, recipes·episodes, height, width, 3), and a recipe's episodes
     "Pictures of trained models at play; who ends first keeps the last picture."
     films, scores = [], []
     for recipe in recipes:
         task = recipe_task(recipe, places, **task_options)
-        pictures, played = film(Agent(trained_model(recipe, places)[0], task.target_return if target_return is None else target_return, sample), task, episodes, seed, every)
+        pictures, played = film(Agent(trained_model(recipe, places)[0], task.target_return if target_return is None else target_return, sample, restart_every=restart_every), task, episodes, seed, every)
         films.append(pictures)
         scores.append(played)
     longest = max(map(len, films))

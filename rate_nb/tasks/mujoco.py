@@ -83,7 +83,7 @@ class RobotEnv(gym.Wrapper):
                  pictures: bool = False):  # can be drawn, 160 × 120 pixels
         robot = robot_facts(environment)
         if pictures: choose_renderer()
-        super().__init__(_make(robot.gym_id, **(dict(render_mode='rgb_array', width=160, height=120) if pictures else {})))
+        super().__init__(_make(robot.gym_id, **(dict(render_mode='rgb_array', width=160, height=120, camera_name='track') if pictures else {})))
         self.observation_space = Quantities(robot.num_observations)
 
     def reset(self, *, seed=None, options=None):
