@@ -276,7 +276,7 @@ id=$(echo "$*" | sed 's/.*viz_instance_id \\([^ ]*\\).*/\\1/')
   trap '' HUP INT TERM
   read line </dev/fd/{pipe} || {{ kill -9 $$; sleep 1; rm -rf /dev/shm/ViZDoom*"$id" '{folder}'; }}
 }} >/dev/null 2>&1 &
-exec '{program}' "$@"
+cd '{folder}' && exec '{program}' "$@"
 '''
 RESOLUTIONS = {'256x144': 'RES_256X144', '320x180': 'RES_320X180', '640x360': 'RES_640X360'}
 BUTTONS = ('TURN_LEFT', 'TURN_RIGHT', 'MOVE_FORWARD')
@@ -343,11 +343,11 @@ class Engine:
     def __del__(self):
         if getattr(self, 'leash', None) is not None: self.close()
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c045
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c047
 FULL_HP = 100.
 STEP_REWARD, TOUCH_HP = 0.02, 25
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c046
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c048
 def paper_rules(
     hp: float,  # before the step
     step: int,  # number of the step, from 1
@@ -358,17 +358,17 @@ def paper_rules(
     hp = min(hp - 10 / 32 + TOUCH_HP * (right - wrong), FULL_HP)
     return hp, right + STEP_REWARD * (hp > 0)
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c047
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c049
 def reference_rules(hp: float, step: int, right: int, wrong: int) -> tuple[float, float]:
     "The rules of the authors' published code; parameters as in `paper_rules`."
     drained = 8 * (FRAME_SKIP * step // 32 - FRAME_SKIP * (step - 1) // 32)
     after = min(hp - drained + TOUCH_HP * (right - wrong), FULL_HP)
     return after, float(after > hp) + STEP_REWARD
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c048
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c050
 RULES = {'paper': paper_rules, 'reference': reference_rules}
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c052
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c054
 ACTIONS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1], [0, 1, 1]])  # buttons: left, right, forward
 MIRRORED_ACTIONS = [1, 0, 2, 4, 3]
 ACTION_NAMES = ('left', 'right', 'forward', 'left + forward', 'right + forward')
@@ -380,7 +380,7 @@ MAX_ITEMS, NO_ITEM = 192, -1
 INFOS = {'clue': ((), np.int64), 'right_touches': ((), np.int64), 'wrong_touches': ((), np.int64), 'hp': ((), np.float64)}
 EXPERT_INFOS = {'episode_seed': ((), np.int64), 'player': ((5,), np.float32), 'items': ((MAX_ITEMS, 3), np.float32)}
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c053
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c055
 def shrink(
     frame: np.ndarray,  # (height, width, 3) uint8
 ) -> np.ndarray:  # (3, 64, 112) uint8
@@ -389,7 +389,7 @@ def shrink(
     small = Image.fromarray(frame).resize((WIDTH, HEIGHT), Image.Resampling.BOX)
     return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c056
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c058
 class TwoColorsEnv(gym.Env):
     "ViZDoom-Two-Colors, one episode at a time; the engine starts at the first reset."
     metadata = {'render_modes': ['rgb_array'], 'render_fps': 35 / FRAME_SKIP}
@@ -444,7 +444,7 @@ class TwoColorsEnv(gym.Env):
         if self.engine is not None: self.engine.close()
         self.engine, self.ended = None, True
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c058
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c060
 @patch
 def _begin(self: TwoColorsEnv) -> None:
     "Begin the episode in the engine."
@@ -454,14 +454,14 @@ def _begin(self: TwoColorsEnv) -> None:
     self.engine.game.new_episode()
     self.state = self.engine.game.get_state()
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c059
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c061
 @patch
 def _advance(self: TwoColorsEnv, action: int) -> None:
     "Play one step in the engine."
     self.engine.game.make_action(ACTIONS[action].tolist(), FRAME_SKIP)
     self.state = self.engine.game.get_state()
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c060
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c062
 @patch
 def _resilient(self: TwoColorsEnv, work) -> None:
     "Do `work`; if the engine dies, do it once more with a new engine at the same point of the episode."
@@ -480,13 +480,13 @@ def _resilient(self: TwoColorsEnv, work) -> None:
         raise RuntimeError(f"the ViZDoom engine died twice in a row ({error}): is memory short? give fewer "
                            "environments at once, and reset() to begin again") from None
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c061
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c063
 @patch
 def _observe(self: TwoColorsEnv) -> np.ndarray:
     "The picture (3, 64, 112) uint8."
     return shrink(self.state.screen_buffer)
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c062
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c064
 @patch
 def _info(self: TwoColorsEnv) -> dict[str, Any]:
     "Facts for plots and results, and for an expert if it asked for them."
@@ -499,7 +499,7 @@ def _info(self: TwoColorsEnv) -> dict[str, Any]:
     player = np.array(self.state.game_variables[2:], dtype=np.float32)
     return info | {'episode_seed': self.episode_seed, 'player': player, 'items': items}
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c088
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c090
 THRUST, FRICTION = 0.78125, 0.90625  # of the player: units a tic², and what is left of the speed after a tic
 SLOW_TURN, FULL_TURN = np.deg2rad(320 / 65536 * 360), np.deg2rad(640 / 65536 * 360)  # a tic
 SLOW_TICS = 5  # turning is slow for the first tics that a turn button is held
@@ -508,16 +508,16 @@ TURNS = [(side, moving, steps) for steps in range(1, 16) for side in (1, -1) for
 PLANS = [(0, True, 0)] + TURNS  # side to turn to (1 left), running meanwhile, for how many steps; then straight on
 HORIZON = 72  # steps that a plan looks ahead
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c089
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c091
 def plan_action(side: int, moving: bool) -> int:
     "The action that turns to a side, running or not."
     return {(1, False): 0, (-1, False): 1, (0, True): 2, (1, True): 3, (-1, True): 4}[side, moving]
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c090
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c092
 FIRST_ACTIONS = np.array([plan_action(side, moving) for side, moving, _ in PLANS])
 CONTINUED = np.array([PLANS.index((side, moving, steps - 1)) if steps > 1 else 0 for side, moving, steps in PLANS])
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c091
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c093
 def plan_paths(
     held: int,  # steps for which a turn button has been held
 ) -> np.ndarray:  # (plans, HORIZON, 2) positions after every step, units; heading 0, from rest
@@ -535,7 +535,7 @@ def plan_paths(
             paths[plan, tic // FRAME_SKIP] = place
     return paths
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c092
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c094
 THINK_EVERY = 2  # steps between two looks for a better plan
 STRIDE = 3  # steps between two points of a path that are looked at: a ball is 72 units wide, a step at most 17
 HELD = 3  # steps after which a turn is quick
@@ -546,7 +546,7 @@ RIGHT_VALUE, WRONG_VALUE, PILLAR_VALUE = 1., -1.5, -3.
 DISCOUNT = (0.97 ** (STRIDE * np.arange(1, HORIZON // STRIDE + 1))).astype(np.float32)  # at every point of a path
 LOYALTY = 0.2  # added to the plan that is being carried out, against wavering
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c093
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c095
 def in_view(
     player: np.ndarray,  # (5,) x, y, angle in degrees, velocity x, y
     items: np.ndarray,  # (MAX_ITEMS, 3) x, y, kind
@@ -559,7 +559,7 @@ def in_view(
     aside = north * np.cos(heading) - east * np.sin(heading)
     return items[np.abs(aside) <= forward * np.tan(VIEW)]
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c094
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c096
 def plan_values(
     player: np.ndarray,  # (5,) x, y, angle in degrees, velocity x, y
     held: int,  # steps for which a turn button has been held
@@ -577,7 +577,7 @@ def plan_values(
     touched &= np.abs(path[..., 1:] - items[:, 1]) < reach
     return (touched * DISCOUNT[:, None]).max(axis=1) @ worth[kinds]  # the first touch counts
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c097
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c099
 class TwoColorsExpert:
     "Plans with what the camera sees; needs an environment with `expert_infos`."
 
@@ -629,7 +629,7 @@ class TwoColorsExpert:
         self.noisy_steps = np.maximum(self.noisy_steps - 1, 0)
         return actions
 
-# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c099
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c101
 @dataclass(frozen=True)
 class ViZDoomTwoColors(Task):
     "ViZDoom-Two-Colors (after Sorokin et al. 2022) with the rules of the RATE paper."
