@@ -114,16 +114,16 @@ class PongPlayer:
 # %% ../../nbs/tasks/07_atari.ipynb #c024
 class BreakoutPlayer:
     "Plays one episode of Breakout."
-    def __init__(self): self.ball, self.pushed = None, 0
+    def __init__(self): self.before, self.pushed = None, 0
 
     def __call__(self, ram: np.ndarray) -> int: # (128,) uint8
         x, y, paddle = int(ram[99]), int(ram[101]), int(ram[72])
-        last_x, last_y = self.ball or (x, y)
-        self.ball, speed = (x, y), y - last_y
+        last_x, last_y, last_paddle = self.before or (x, y, paddle)
+        self.before, speed = (x, y, paddle), y - last_y
+        self.pushed = int(np.clip(round((paddle - last_paddle - 11 * self.pushed) / 12), -1, 1))
         if y == 0: return 1 # serve
-        aim = bounce(x + (x - last_x) * (176 - y) / speed, 57, 199) if speed > 0 else x
-        self.pushed = steer(aim - 9, paddle, self.pushed, coast=11.5, dead_zone=7)
-        return (3, 0, 2)[self.pushed + 1] # left, stay, right
+        aim = bounce(x + (x - last_x) * min((176 - y) / speed, 3), 57, 199) if speed > 0 else x
+        return (3, 0, 2)[steer(aim - 9, paddle, self.pushed, coast=11, dead_zone=7) + 1] # left, stay, right
 
 # %% ../../nbs/tasks/07_atari.ipynb #c026
 COLOURS = {(row, column): address + 2 * column for row, address in enumerate((21, 52, 83, 98, 1, 32)) for column in range(row + 1)} # cube -> byte
