@@ -143,7 +143,7 @@ def measure_seams(model: SequenceModel, recipe: Recipe, places: Places, *,
 
 SEAMS = f"{__name__}:measure_seams"
 
-# %% ../../nbs/recipes/06_atari.ipynb #c024
+# %% ../../nbs/recipes/06_atari.ipynb #c026
 def _table_4(chosen, preset, seeds, models) -> Plan:
     def questions(name):
         asked = [scores(chosen, True), scores(chosen, False)]
@@ -155,7 +155,7 @@ STUDIES = {"table 4": _table_4}
 
 atari_plan = partial(plan_study, PRESETS, CONTESTANTS, STUDIES)
 
-# %% ../../nbs/recipes/06_atari.ipynb #c027
+# %% ../../nbs/recipes/06_atari.ipynb #c029
 WAYS = ("drawn", "likeliest", "drawn, asked anew")  # of playing
 
 def scores_frame(rows: list[dict], # from `sweep`
@@ -172,7 +172,7 @@ def published_scores() -> pd.DataFrame: # game, name, score
     table = load_table("table4_atari_raw")
     return pd.DataFrame({"game": table.game.str.lower(), "name": table.method, "score": table.score_mean})
 
-# %% ../../nbs/recipes/06_atari.ipynb #c030
+# %% ../../nbs/recipes/06_atari.ipynb #c032
 def _by_seed(frame, game, name, way=WAYS[0]): # seed -> return
     if frame.empty: return pd.Series(dtype=float)
     return frame[(frame.game == game) & (frame.name == name) & (frame.way == way)].groupby("seed")["return"].mean()
