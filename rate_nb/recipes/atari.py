@@ -143,19 +143,24 @@ def measure_seams(model: SequenceModel, recipe: Recipe, places: Places, *,
 
 SEAMS = f"{__name__}:measure_seams"
 
-# %% ../../nbs/recipes/06_atari.ipynb #c026
+# %% ../../nbs/recipes/06_atari.ipynb #c027
+def _questions(chosen, name):
+    asked = [scores(chosen, True), scores(chosen, False)]
+    return asked + [scores(chosen, True, anew=True), Measurement(SEAMS, dict(windows=chosen.seam_windows))]*(CONTESTANTS[name].size == "transformer")
+
 def _table_4(chosen, preset, seeds, models) -> Plan:
-    def questions(name):
-        asked = [scores(chosen, True), scores(chosen, False)]
-        return asked + [scores(chosen, True, anew=True), Measurement(SEAMS, dict(windows=chosen.seam_windows))]*(CONTESTANTS[name].size == "transformer")
-    return [(atari_recipe(name, game, preset, seed), questions(name))
+    return [(atari_recipe(name, game, preset, seed), _questions(chosen, name))
             for game, seed, name in product(chosen.games, seeds, CONTESTANTS) if name in models]
 
-STUDIES = {"table 4": _table_4}
+def _cache(chosen, preset, seeds, models) -> Plan:
+    def cached(recipe): return replace(recipe, name="RATE, cache", model_options=recipe.model_options | dict(cache_length=3*SEGMENT_LENGTH*(NUM_SEGMENTS - 1)))
+    return [(cached(atari_recipe("RATE", chosen.games[0], preset, seed)), _questions(chosen, "RATE")) for seed in seeds if "RATE" in models]
+
+STUDIES = {"table 4": _table_4, "cache": _cache}
 
 atari_plan = partial(plan_study, PRESETS, CONTESTANTS, STUDIES)
 
-# %% ../../nbs/recipes/06_atari.ipynb #c029
+# %% ../../nbs/recipes/06_atari.ipynb #c030
 WAYS = ("drawn", "likeliest", "drawn, asked anew")  # of playing
 
 def scores_frame(rows: list[dict], # from `sweep`
@@ -172,7 +177,7 @@ def published_scores() -> pd.DataFrame: # game, name, score
     table = load_table("table4_atari_raw")
     return pd.DataFrame({"game": table.game.str.lower(), "name": table.method, "score": table.score_mean})
 
-# %% ../../nbs/recipes/06_atari.ipynb #c032
+# %% ../../nbs/recipes/06_atari.ipynb #c033
 def _by_seed(frame, game, name, way=WAYS[0]): # seed -> return
     if frame.empty: return pd.Series(dtype=float)
     return frame[(frame.game == game) & (frame.name == name) & (frame.way == way)].groupby("seed")["return"].mean()
