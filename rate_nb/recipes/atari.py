@@ -153,8 +153,8 @@ def _table_4(chosen, preset, seeds, models) -> Plan:
             for game, seed, name in product(chosen.games, seeds, CONTESTANTS) if name in models]
 
 def _cache(chosen, preset, seeds, models) -> Plan:
-    def cached(recipe): return replace(recipe, name="RATE, cache", model_options=recipe.model_options | dict(cache_length=3*SEGMENT_LENGTH*(NUM_SEGMENTS - 1)))
-    return [(cached(atari_recipe("RATE", chosen.games[0], preset, seed)), _questions(chosen, "RATE")) for seed in seeds if "RATE" in models]
+    recipes, cache = [atari_recipe("RATE", chosen.games[0], preset, seed) for seed in seeds if "RATE" in models], dict(cache_length=3*SEGMENT_LENGTH*(NUM_SEGMENTS - 1))
+    return [(replace(recipe, name="RATE, cache", model_options=recipe.model_options | cache), _questions(chosen, "RATE")) for recipe in recipes if "cache_length" not in recipe.model_options]
 
 STUDIES = {"table 4": _table_4, "cache": _cache}
 
