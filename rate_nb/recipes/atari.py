@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['CONTESTANTS', 'RETURN_SCALES', 'SEGMENT_LENGTH', 'NUM_SEGMENTS', 'PRESETS', 'get_preset', 'NOISE', 'SEAMS', 'STUDIES',
            'atari_plan', 'WAYS', 'Preset', 'atari_task', 'teacher_recipe', 'atari_recipe', 'game_data', 'data_table',
-           'measure_scores', 'scores', 'measure_seams', 'scores_frame', 'published_scores', 'atari_verdicts']
+           'measure_scores', 'scores', 'measure_seams', 'scores_frame', 'seams_frame', 'published_scores',
+           'atari_verdicts']
 
 # %% ../../nbs/recipes/06_atari.ipynb #c003
 from dataclasses import dataclass, replace
@@ -163,14 +164,23 @@ atari_plan = partial(plan_study, PRESETS, CONTESTANTS, STUDIES)
 # %% ../../nbs/recipes/06_atari.ipynb #c030
 WAYS = ("drawn", "likeliest", "drawn, asked anew")  # of playing
 
+def _games(rows): # hash -> game
+    return {row["hash"]: row["recipe"]["task_options"]["game"] for row in rows}
+
 def scores_frame(rows: list[dict], # from `sweep`
                 ) -> pd.DataFrame: # name, seed, game, way, return, target
     "Mean returns, one line for each run and way of playing."
     frame = results_frame(rows, f"{__name__}:measure_scores")
     if frame.empty: return frame
-    games = {row["hash"]: row["recipe"]["task_options"]["game"] for row in rows}
     anew = frame["restart_every"].notna() if "restart_every" in frame else False
-    return frame.assign(game=frame["hash"].map(games), way=np.select([~frame["sample"], anew], [WAYS[1], WAYS[2]], WAYS[0]))
+    return frame.assign(game=frame["hash"].map(_games(rows)), way=np.select([~frame["sample"], anew], [WAYS[1], WAYS[2]], WAYS[0]))
+
+def seams_frame(rows: list[dict], # from `sweep`
+               ) -> pd.DataFrame: # name, seed, game, step of the window, loss
+    "Losses, one line for each run and step; none for BC, which has no window."
+    frame, games = results_frame(rows, SEAMS), _games(rows)
+    lines = [(run.name, run.seed, games[run.hash], step, loss) for run in frame.itertuples() for step, loss in enumerate(run.loss)]
+    return pd.DataFrame(lines, columns=["name", "seed", "game", "step", "loss"]).astype({"loss": float})
 
 def published_scores() -> pd.DataFrame: # game, name, score
     "Table 4 with our names of games."
