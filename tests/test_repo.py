@@ -1,15 +1,19 @@
 "What is committed fits together: modules, notebooks, README and Colab cells; nothing is stale, dirty, broken or too large."
+import importlib
 import importlib.util
 import json
 import re
 import statistics
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import nbformat
 import pytest
 from conftest import ROOT, all_notebooks, notebook_id
+from rate_nb.experiments import Places
+from rate_nb.recipes import atari, mujoco
 
 SIMULATORS = ("vizdoom", "minigrid", "mujoco", "dm_control", "ale_py", "memory_maze", "popgym")
 MACHINE_PATH = re.compile(r"(?<![\w.])/(home|root|Users|tmp|work|var|usr|opt|mnt)/|[A-Z]:\\\\")
@@ -44,6 +48,30 @@ def tracked() -> list[Path]:
 
 
 # ---- what is made from something else is up to date ----
+
+STUDIES = [f"rate_nb.recipes.{path.stem}" for path in sorted((ROOT/"rate_nb"/"recipes").glob("*.py")) if path.stem not in ("__init__", "base")]
+
+
+@pytest.mark.parametrize("module", STUDIES)
+def test_results_answer_what_laptop_asks(module):
+    "A change that gives recipes or questions another key would have readers run again what is already measured."
+    recipes, places, kept = importlib.import_module(module), Places.under(ROOT), set(tracked())
+    (plan,) = [value for name, value in vars(recipes).items() if name.endswith("_plan")]
+    wanted = {places.row(recipe): questions for study in recipes.STUDIES for recipe, questions in plan(study, "laptop")}
+    assert not [path.name for path in wanted if path not in kept], "not in git: run the study at laptop, or give the recipes their old keys back"
+    unanswered = [path.name for path, questions in wanted.items() if not {question.key for question in questions} <= json.loads(path.read_text())["measurements"].keys()]
+    assert not unanswered, "rows lack measurements that the plans ask for"
+    stale = {path for path in kept if path.suffix == ".json" and path.parent in {row.parent for row in wanted}} - wanted.keys()
+    assert not stale, "rows that no plan asks for"
+
+
+def test_notes_on_data_are_kept():
+    "Without them a notebook would make the data again to tell about it."
+    notes = {path for path in tracked() if path.parent.name == "data"}
+    folder = ROOT/"results"
+    assert {folder/"atari"/"laptop"/"data"/f"{game}.json" for game in atari.PRESETS["laptop"].games} <= notes
+    assert {folder/"mujoco"/"laptop"/"data"/f"{'-'.join(pair)}.json" for pair in product(mujoco.PRESETS["laptop"].environments, mujoco.PRESETS["laptop"].episodes)} <= notes
+
 
 def test_modules_are_exported_from_notebooks(copy):
     command("nbdev_export", copy)
