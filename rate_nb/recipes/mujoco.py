@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RETURNS', 'CONTESTANTS', 'SEGMENT_LENGTH', 'NUM_SEGMENTS', 'PRESETS', 'get_preset', 'STUDIES', 'mujoco_plan', 'SHORT',
            'TITLES', 'Preset', 'mujoco_task', 'mujoco_recipe', 'dataset_facts', 'data_table', 'learning_curves',
-           'measure_scores', 'scores', 'scores_frame', 'published_scores', 'mujoco_verdicts']
+           'measure_scores', 'scores', 'scores_frame', 'check_data', 'published_scores', 'mujoco_verdicts']
 
 # %% ../../nbs/recipes/05_mujoco.ipynb #c003
 from dataclasses import dataclass, replace
@@ -166,6 +166,17 @@ def scores_frame(rows: list[dict], # from `sweep`
     data = pd.DataFrame([{"hash": row["hash"]} | {key: row["recipe"]["task_options"][key] for key in ("environment", "dataset", "origin")} for row in rows]).drop_duplicates("hash")
     restart = frame["restart_every"].notna() if "restart_every" in frame else False
     return frame.assign(restart=restart).merge(data, on="hash")
+
+# %% ../../nbs/recipes/05_mujoco.ipynb #c037
+def check_data(frame: pd.DataFrame, # from `scores_frame`
+               facts: dict[tuple, dict], # from `dataset_facts`
+              ) -> None:
+    "Raises ValueError if a model learned from other data than the facts tell of."
+    for pair, part in [] if frame.empty else frame.groupby(["environment", "dataset"]):
+        best, asked = facts[pair]["max_return"], part.target.unique()
+        if not np.allclose(asked, best):
+            raise ValueError(f"models of {' '.join(pair)} learned from other data than is noted (best return {best:.1f}; theirs {', '.join(f'{value:.1f}' for value in asked)}), "
+                             "perhaps made on another machine: begin anew, with an empty output_folder")
 
 # %% ../../nbs/recipes/05_mujoco.ipynb #c028
 SHORT = {"medium": "M", "medium-replay": "MR", "medium-expert": "ME"}  # as the paper's Table 3 names them
