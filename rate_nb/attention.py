@@ -93,11 +93,12 @@ def _pieces(plan, num_heads): # of the work: head, its queries, their step and m
 class _RelativeAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, q, k, value, r, u, v, plan, dropout):
-        output, ctx.probabilities = torch.empty_like(q), []
+        output, ctx.probabilities, scale = torch.empty_like(q), [], q.shape[-1]**-0.5
+        scaled_r = r * scale
         for head, rows, step, mask, keys, near in _pieces(plan, q.shape[1]):
             content, position = q[:, head, rows] + u[head], q[:, head, rows] + v[head]
-            scores = slanted(position @ r[head, near].t(), keys.stop, step) + mask
-            scores.baddbmm_(content, k[:, head, keys].transpose(1, 2))
+            scores = slanted(position @ scaled_r[head, near].t(), keys.stop, step) + mask
+            scores.baddbmm_(content, k[:, head, keys].transpose(1, 2), alpha=scale)
             probability = torch.softmax(scores, -1, out=scores)
             kept = keep_mask(scores, dropout).mul_(probability) if dropout else probability
             output[:, head, rows] = torch.bmm(kept, value[:, head, keys])
@@ -109,16 +110,20 @@ class _RelativeAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx, d_output):
         q, k, value, r, u, v, output = ctx.saved_tensors
+        scale, none = q.shape[-1]**-0.5, q.new_zeros(())
         dq, (dk, d_value, dr, du, dv) = torch.empty_like(q), (torch.zeros_like(t) for t in (k, value, r, u, v))
-        row_sums = (d_output * output).sum(-1, keepdim=True)
+        row_sums = (d_output * output).sum(-1, keepdim=True).mul_(scale)
         # a block's scores by distance; each head overwrites the slanted part, and the corners stay zero
-        d_distances = {rows.start: q.new_zeros(len(q), len(tokens), tokens.step*(len(tokens) - 1) + end) for rows, tokens, end in ctx.plan.blocks}
-        for (head, rows, step, _, keys, near), (probability, kept) in zip(_pieces(ctx.plan, q.shape[1]), ctx.probabilities):
+        d_distances = {rows.start: q.new_zeros(len(q), len(tokens), tokens.step*(len(tokens) - 1) + end)
+                       for rows, tokens, end in ctx.plan.blocks}
+        pieces = zip(_pieces(ctx.plan, q.shape[1]), ctx.probabilities)
+        for (head, rows, step, _, keys, near), (probability, kept) in pieces:
             content, position = q[:, head, rows] + u[head], q[:, head, rows] + v[head]
             gradient, d_distance = d_output[:, head, rows], d_distances[rows.start]
             d_value[:, head, keys] += torch.bmm(kept.transpose(1, 2), gradient)
-            d_kept = torch.bmm(gradient, value[:, head, keys].transpose(1, 2)).mul_(kept)
-            d_scores = torch.addcmul(d_kept, probability, row_sums[:, head, rows], value=-1, out=slanted(d_distance, keys.stop, step))
+            d_kept = torch.baddbmm(none, gradient, value[:, head, keys].transpose(1, 2), beta=0, alpha=scale)
+            d_scores = torch.addcmul(d_kept.mul_(kept), probability, row_sums[:, head, rows], value=-1,
+                                     out=slanted(d_distance, keys.stop, step)) # of the scores before they are scaled
             dk[:, head, keys] += torch.bmm(d_scores.transpose(1, 2), content)
             by_distance = d_distance.flatten(0, 1)
             dr[head, near] += by_distance.t() @ position.flatten(0, 1)
@@ -129,7 +134,7 @@ class _RelativeAttention(torch.autograd.Function):
         return dq, dk, d_value, dr, du, dv, None, None
 
 # %% ../nbs/03_attention.ipynb #c028
-def relative_attention(q: Tensor, # (batch, heads, queries, d_head), scaled by 1/sqrt(d_head)
+def relative_attention(q: Tensor, # (batch, heads, queries, d_head)
                        k: Tensor, # (batch, heads, keys, d_head)
                        value: Tensor, # (batch, heads, keys, d_head)
                        r: Tensor, # (heads, tokens + keys - 1, d_head): projected `distance_table`
@@ -138,7 +143,7 @@ def relative_attention(q: Tensor, # (batch, heads, queries, d_head), scaled by 1
                        plan: AttentionPlan, # who asks, and sees whom
                        dropout: float = 0., # probability to drop an attention weight
                       ) -> Tensor: # (batch, heads, queries, d_head)
-    "Attention with scores (q + u)·k + (q + v)·r by distance (Dai et al. 2019, section 3.3; RATE, section 3)."
+    "Attention with scores ((q + u)·k + (q + v)·r) / √d_head by distance (Dai et al. 2019, section 3.3; RATE, section 3)."
     return _RelativeAttention.apply(q, k, value, r, u, v, plan, dropout)
 
 # %% ../nbs/03_attention.ipynb #c037
@@ -187,7 +192,7 @@ class RelativeAttention(nn.Module):
 
     def _project(self, x, seen):
         key, value = self.key_value.weight.chunk(2)
-        weights = (x, self.query.weight * self.d_head**-0.5), (seen, key), (seen, value)
+        weights = (x, self.query.weight), (seen, key), (seen, value)
         return [nn.functional.linear(of, weight).unflatten(-1, (self.num_heads, self.d_head)).transpose(1, 2) for of, weight in weights]
 
     @torch.no_grad()
@@ -196,7 +201,8 @@ class RelativeAttention(nn.Module):
         "Who looks at whom: the attention weights of all tokens, for pictures."
         q, k, _ = self._project(seen[:, -len(plan.mask):], seen)
         position = slanted((q + biases[1]) @ self.distances(table).transpose(1, 2), k.shape[2])
-        return ((q + biases[0]) @ k.transpose(-1, -2) + position + plan.mask).softmax(-1)
+        scores = ((q + biases[0]) @ k.transpose(-1, -2) + position) * self.d_head**-0.5
+        return (scores + plan.mask).softmax(-1)
 
 # %% ../nbs/03_attention.ipynb #c047
 class IncrementalAttention:
@@ -208,10 +214,11 @@ class IncrementalAttention:
                  mask: Tensor, # (rows, keys) of a whole segment: 0 where visible, -inf where not
                 ):
         heads, d_head = attention.num_heads, attention.d_head
-        query = attention.query.weight.unflatten(0, (heads, d_head)) * d_head**-0.5
+        query = attention.query.weight.unflatten(0, (heads, d_head))
         key, value = attention.key_value.weight.unflatten(0, (2, heads, d_head))
         output = attention.output.weight.unflatten(1, (heads, d_head))
         r = attention.distances(distance_table(mask.shape[0] + self.TILE, mask.shape[1], query.shape[2], query.device))
+        key, r = key * d_head**-0.5, r * d_head**-0.5 # all scores are products with these
         self.heads, (self.num_queries, self.num_keys) = heads, mask.shape
         self.content = torch.einsum("hcd,hce->dhe", query, key).flatten(1)
         self.content_bias = torch.einsum("hic,hce->he", biases[0], key).flatten()
