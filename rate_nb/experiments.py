@@ -14,7 +14,6 @@ import subprocess
 import time
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
@@ -29,6 +28,7 @@ import rate_nb
 from .acting import Agent
 from .collection import get_dataset, write_json
 from .evaluation import Episodes, film, play
+from .names import Registry, adopt_names, own_names
 from .sequence_model import SequenceModel, make_model, num_parameters
 from .features import EncodedTask, get_encoded_dataset, mirror_half
 from .tasks.base import Task, make_task
@@ -90,20 +90,17 @@ class Measurement:
     @property
     def key(self) -> str: return json.dumps([self.kind, self.options], sort_keys=True)
 
-MEASUREMENTS = {"play": "rate_nb.experiments:measure_play", "episodes": "rate_nb.experiments:measure_episodes",
-                "imitation": "rate_nb.experiments:measure_imitation", "noisy episodes": "rate_nb.probes:measure_noisy_episodes", "attention": "rate_nb.probes:measure_attention",
-                "memory": "rate_nb.probes:measure_memory", "noise": "rate_nb.probes:measure_noise",
-                "recall": "rate_nb.probes:measure_recall", "prompted play": "rate_nb.probes:measure_prompted_play"}
+MEASUREMENTS = Registry("measurement", {
+    "play": "rate_nb.experiments:measure_play", "episodes": "rate_nb.experiments:measure_episodes",
+    "imitation": "rate_nb.experiments:measure_imitation", "noisy episodes": "rate_nb.probes:measure_noisy_episodes", "attention": "rate_nb.probes:measure_attention",
+    "memory": "rate_nb.probes:measure_memory", "noise": "rate_nb.probes:measure_noise",
+    "recall": "rate_nb.probes:measure_recall", "prompted play": "rate_nb.probes:measure_prompted_play"})
 
 def measure(measurement: Measurement, model: SequenceModel, recipe: Recipe, places: "Places") -> dict: # the answer, which JSON can hold
     """Put one question: calls its function with (model, recipe, places, **options).
 
     Your own kinds are named by their place, "module:function", so that other processes find them too. Raises ValueError for an unknown kind."""
-    place = MEASUREMENTS.get(measurement.kind, measurement.kind)
-    if ":" not in place:
-        raise ValueError(f"unknown measurement {measurement.kind!r}: choose one of {', '.join(MEASUREMENTS)}, or name yours as 'module:function'")
-    module, function = place.split(":")
-    return getattr(import_module(module), function)(model, recipe, places, **measurement.options)
+    return MEASUREMENTS.find(measurement.kind)(model, recipe, places, **measurement.options)
 
 # %% ../nbs/13_experiments.ipynb #c009
 def measure_play(model: SequenceModel, recipe: Recipe, places: "Places", *,
@@ -306,6 +303,10 @@ def film_runs(recipes: list[Recipe], # trained ones; a model whose weights are g
     return np.concatenate([np.concatenate([pictures, pictures[-1:].repeat(longest - len(pictures), 0)]) for pictures in films], 1), scores
 
 # %% ../nbs/13_experiments.ipynb #c032
+def _run_with(names, recipe, measurements, places): # in a process that knows only what it imports
+    adopt_names(names)
+    return run(recipe, measurements, places, False)
+
 def sweep(plan: list[tuple[Recipe, list[Measurement]]], # what to run, in this order
           places: Places = Places(),
           jobs: int = 2, # processes
@@ -319,7 +320,8 @@ def sweep(plan: list[tuple[Recipe, list[Measurement]]], # what to run, in this o
     todo = [entry for entry in plan if pending(*entry)]
     if todo:
         worker = Parallel(n_jobs=jobs, backend=backend, return_as="generator_unordered")
-        done = worker(delayed(run)(recipe, measurements, places, False) for recipe, measurements in todo)
+        names = own_names()
+        done = worker(delayed(_run_with)(names, recipe, measurements, places) for recipe, measurements in todo)
         for _ in tqdm(done, total=len(todo), desc="runs", disable=not progress): pass
     return [_read_row(places.row(recipe)) for recipe, _ in plan]
 

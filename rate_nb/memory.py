@@ -10,6 +10,8 @@ __all__ = ['VALVES', 'CrossAttentionValve', 'GateValve', 'GRUValve', 'LSTMValve'
 import torch
 from torch import Tensor, nn
 
+from .names import Registry
+
 # %% ../nbs/04_memory.ipynb #c011
 _ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "none": nn.Identity}
 
@@ -114,7 +116,7 @@ class KeepMemory(nn.Module):
         return memory
 
 # %% ../nbs/04_memory.ipynb #c028
-VALVES = {
+VALVES = Registry("valve", {
     "ca2": CrossAttentionValve,
     "ca1": lambda d_model, num_heads: CrossAttentionValve(d_model, num_heads, swap=True),
     "gate": lambda d_model, num_heads: GateValve(d_model),
@@ -122,16 +124,14 @@ VALVES = {
     "lstm": lambda d_model, num_heads: LSTMValve(d_model),
     "none": lambda d_model, num_heads: PassThrough(),
     "keep": lambda d_model, num_heads: KeepMemory(),
-}
+})
 
-def make_valve(name: str, # one of `VALVES`
+def make_valve(name: str, # one of `VALVES`, or "package.module:Class" of (d_model, num_heads)
                d_model: int, # width of a memory token
                num_heads: int = 1, # heads, for the valves that attend
               ) -> nn.Module: # maps (memory, written) to the new memory
     "Build a valve by name. Raises ValueError for an unknown name."
-    if name not in VALVES:
-        raise ValueError(f"unknown valve {name!r}: choose one of {', '.join(VALVES)}")
-    return VALVES[name](d_model, num_heads)
+    return VALVES.find(name)(d_model, num_heads)
 
 # %% ../nbs/04_memory.ipynb #c050
 def as_weighted_mean(valve: CrossAttentionValve, # the valve to be looked at

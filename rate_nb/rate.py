@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from .attention import AttentionPlan, Dropout, IncrementalAttention, RelativeAttention, attention_mask, distance_table
 from .encoders import ReturnEncoder, action_encoder, action_head, observation_encoder
 from .memory import make_valve
+from .names import Registry
 from .sequence_model import SequenceModel
 from .trajectories import Segment
 
@@ -87,7 +88,7 @@ class GTrXLLayer(TrXLILayer):
     "TrXL-I with GRU gates in place of both sums."
     def combiner(self, d_model: int): return GRUGate(d_model)
 
-LAYERS = {"trxl": TrXLLayer, "trxl_i": TrXLILayer, "gtrxl": GTrXLLayer}
+LAYERS = Registry("layer", {"trxl": TrXLLayer, "trxl_i": TrXLILayer, "gtrxl": GTrXLLayer})
 
 # %% ../nbs/07_rate.ipynb #c013
 @dataclass(frozen=True)
@@ -114,9 +115,10 @@ class RATEConfig:
     see_return: bool = True         # condition on the return-to-go; otherwise its tokens are blank
     return_scale: float = 1.        # returns are divided by it before they are encoded: about the size of a good one
     num_clues: int = 0              # an oracle is told which of so many clues there is to remember; it adds this to the memory tokens
+    bias_gain: float | None = None  # size of u and v at the start, in units of Xavier's over (heads, d_head); None: 2.9
 
     def __post_init__(self):
-        if self.layer not in LAYERS: raise ValueError(f"unknown layer {self.layer!r}: choose one of {', '.join(LAYERS)}")
+        LAYERS.find(self.layer)
         if self.segment_length < 1: raise ValueError(f"segment_length must be at least 1 step, not {self.segment_length}")
         if not 0 <= self.overlap < self.segment_length:
             raise ValueError(f"overlap must be at least 0 and below segment_length ({self.segment_length}), not {self.overlap}")
@@ -150,8 +152,9 @@ class RATE(SequenceModel):
         self.encode_observation = observation_encoder(observation_space, config.d_model)
         self.encode_action = action_encoder(action_space, config.d_model)
         self.dropout = Dropout(config.dropout)
-        self.biases = nn.Parameter(nn.init.xavier_uniform_(torch.empty(2, config.num_heads, 1, config.d_head)))
-        self.layers = nn.ModuleList(LAYERS[config.layer](config) for _ in range(config.num_layers))
+        bound = (2.9 if config.bias_gain is None else config.bias_gain) * (6 / (config.num_heads + config.d_head))**0.5
+        self.biases = nn.Parameter(torch.empty(2, config.num_heads, 1, config.d_head).uniform_(-bound, bound)) # u and v
+        self.layers = nn.ModuleList(LAYERS.find(config.layer)(config) for _ in range(config.num_layers))
         self.initial_memory = nn.Parameter(torch.randn(config.memory_tokens, config.d_model))
         self.valve = make_valve(config.valve, config.d_model, config.valve_heads)
         self.num_clues = config.num_clues

@@ -31,7 +31,9 @@ from .sequence_model import SequenceModel
 from .trajectories import Segment, Trajectories, Windows, select_rows, split_segments
 
 # %% ../nbs/10_training.ipynb #c006
-SCHEDULES = {"constant": lambda progress: 1., "cosine": lambda progress: 0.1 + 0.45*(1 + math.cos(math.pi*progress))}
+SCHEDULES = {"constant": lambda progress: 1.,
+             "linear": lambda progress: 1 - 0.99*progress,
+             "cosine": lambda progress: 0.1 + 0.45*(1 + math.cos(math.pi*progress))}
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -43,15 +45,19 @@ class TrainingConfig:
     weight_decay: float = 1e-3
     max_grad_norm: float = 1.0   # gradients are scaled down to this norm
     warmup: int = 50             # iterations of linear warm-up
-    decay: str = "cosine"        # a key of SCHEDULES; cosine ends at a tenth
+    decay: str = "cosine"        # a key of SCHEDULES; cosine ends at a tenth, linear at a hundredth
     bptt: int = 3                # segments that gradients reach back over; 1 detaches the memory after every segment
     update: str = "batch"        # one optimizer step a "batch", or one after every `bptt` segments ("segment")
     seed: int = 0                # of the order of the data and of dropout
+    segment_loss: str | None = None # with update "segment": None weighs a segment by its share of the real steps; "mean" does not
     curriculum: tuple | None = None # pairs (iteration, steps): until that iteration only trajectories of so many steps or fewer
 
     def __post_init__(self):
         if self.decay not in SCHEDULES: raise ValueError(f"unknown decay {self.decay!r}: choose one of {', '.join(SCHEDULES)}")
         if self.update not in ("batch", "segment"): raise ValueError(f"unknown update {self.update!r}: choose batch or segment")
+        if self.segment_loss not in (None, "mean"): raise ValueError(f"unknown segment_loss {self.segment_loss!r}: choose mean or None")
+        if self.segment_loss and self.update != "segment":
+            raise ValueError('segment_loss="mean" is for update="segment": with one step a batch, leave it None')
         for name in ("iterations", "batch_size", "bptt"):
             if getattr(self, name) < 1: raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
@@ -85,23 +91,30 @@ def detached(memory: tuple | None # a model's memory
     return None if memory is None else tuple(part.detach() for part in memory)
 
 def trajectory_losses(model: nn.Module, # a SequenceModel, or accelerate's wrapper of one
-                      trajectory: Segment, # (batch, N·K, …), longest first
+                      trajectory: Segment, # (batch, N·K, …)
                       segment_length: int, # K
                       action_loss, # (output, action, mask) -> mean loss, the head's
                       bptt: int, # segments that share one backward pass
-                     ): # yields () tensors whose sum is the mean loss a real step
+                      segment_loss: str | None = None, # "mean": yield the mean loss of the segments' means
+                     ): # yields () tensors; their sum, or with "mean" each of them, is a mean loss a real step
     "The loss of a batch in pieces of `bptt` segments, between which no gradient flows."
-    memory, pending, num_steps = None, [], trajectory.mask.sum()
+    lengths = trajectory.mask.sum(1)
+    if (lengths.diff() > 0).any(): # those that still run later are to be a prefix of the batch
+        trajectory = select_rows(trajectory, lengths.argsort(descending=True, stable=True))
+    memory, pending, num_steps = None, [], lengths.sum()
     for number, segment in enumerate(split_segments(trajectory, segment_length), start=1):
         alive = slice(int(segment.mask[:, 0].sum()))
         if alive.stop == 0: break
         segment, memory = select_rows(segment, alive), select_rows(memory, alive)
         output, memory = model(segment, memory)
-        pending.append(action_loss(output, segment.action, segment.mask) * (segment.mask.sum() / num_steps))
+        share = 1 if segment_loss == "mean" else segment.mask.sum() / num_steps
+        pending.append(action_loss(output, segment.action, segment.mask) * share)
         if number % bptt == 0:
-            yield sum(pending)
+            yield _together(pending, segment_loss)
             pending, memory = [], detached(memory)
-    if pending: yield sum(pending)
+    if pending: yield _together(pending, segment_loss)
+
+def _together(losses, segment_loss): return sum(losses) / (len(losses) if segment_loss == "mean" else 1)
 
 # %% ../nbs/10_training.ipynb #c023
 def save_tensors(path: Path, tensors: dict, **header) -> None:
@@ -254,7 +267,7 @@ def _own_indices(trajectories, config, iteration, accelerator): # this process's
     return indices[np.argsort(-trajectories.lengths[indices], kind="stable")]
 
 def _train_batch(accelerator, wrapped, model, optimizer, batch, config, iteration):
-    total, norm = 0., None
+    losses, norm = [], None
 
     def update():
         norm = accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)
@@ -262,12 +275,12 @@ def _train_batch(accelerator, wrapped, model, optimizer, batch, config, iteratio
         optimizer.zero_grad()
         return float(norm)
 
-    for loss in trajectory_losses(wrapped, batch, model.segment_length, model.head.loss, config.bptt):
-        total += loss.item()
-        if not math.isfinite(total):
-            raise FloatingPointError(f"the loss is {total} at iteration {iteration}: lower learning_rate or max_grad_norm, or look at "
+    for loss in trajectory_losses(wrapped, batch, model.segment_length, model.head.loss, config.bptt, config.segment_loss):
+        losses.append(loss.item())
+        if not math.isfinite(losses[-1]):
+            raise FloatingPointError(f"the loss is {losses[-1]} at iteration {iteration}: lower learning_rate or max_grad_norm, or look at "
                                      "the data; the last checkpoint is from before")
         accelerator.backward(loss)
         if config.update == "segment": norm = update()
     if config.update == "batch": norm = update()
-    return total, norm
+    return sum(losses) / (len(losses) if config.segment_loss == "mean" else 1), norm
