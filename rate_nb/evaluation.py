@@ -19,6 +19,8 @@ from gymnasium.vector.utils import batch_space
 from scipy import stats
 from tqdm.auto import tqdm
 
+from .checks import Choice, Number, Whole
+
 # %% ../nbs/11_evaluation.ipynb #c014
 @dataclass(frozen=True)
 class Episodes:
@@ -65,9 +67,9 @@ def play(agent, # reset(batch) and act(observations (E, *obs), rewards (E,) or N
          marks: tuple[int, ...] = (), # steps after which the returns so far are noted
          look=None, # called with (step, environments) before each step
         ) -> Episodes: # one row an episode
-    "Play every episode once, to its end. Raises ValueError without episodes, RuntimeError if one outlasts `task.max_steps`."
-    if episodes < 1:
-        raise ValueError(f'episodes is {episodes}: play at least one')
+    "Play every episode once, to its end. Raises ValueError without episodes or for an agent of other spaces, RuntimeError if one outlasts `task.max_steps`."
+    episodes, seed = Whole(1)('episodes', episodes), Whole(0)('seed', seed)
+    marks = tuple(Whole(1)('a step in marks', mark) for mark in marks)
     running, kept = np.ones(episodes, bool), {}
     returns, lengths, rewards = np.zeros(episodes), np.zeros(episodes, np.int64), None
     returns_at = {}
@@ -75,6 +77,7 @@ def play(agent, # reset(batch) and act(observations (E, *obs), rewards (E,) or N
     with closing(task.make_vector_env(episodes, AutoresetMode.DISABLED)) as env:
         observations, infos = env.reset(seed=seed)
         keep_infos(kept, infos, running)
+        if hasattr(agent, 'check_spaces'): agent.check_spaces(env.single_observation_space, env.single_action_space)
         agent.reset(episodes)
         start = time.perf_counter()
         for step in tqdm(range(1, task.max_steps + 1), unit=' steps', mininterval=0.5, disable=not progress):
@@ -94,6 +97,7 @@ def play(agent, # reset(batch) and act(observations (E, *obs), rewards (E,) or N
     if running.any():
         raise RuntimeError(f'{running.sum()} of {episodes} episodes still run after max_steps={task.max_steps}: '
                            'let the environment truncate them, or raise the task\'s max_steps')
+    if not np.isfinite(returns).all(): raise ValueError(f'task {type(task).__name__}: an environment gave a reward of NaN or infinity')
     return Episodes(returns, lengths, task.success(returns), kept, seconds, {mark: returns_at.get(mark, returns) for mark in marks})
 
 # %% ../nbs/11_evaluation.ipynb #c022
@@ -102,10 +106,15 @@ def film(agent, task, # as `play` takes them; its environments can be rendered
          seed: int, # episode e is seeded with seed + e
          every: int = 1, # steps between two pictures
         ) -> tuple[np.ndarray, Episodes]: # pictures (pictures, episodes, height, width, 3) and how the episodes went
-    "Play, and keep the pictures."
-    pictures = []
+    "Play, and keep the pictures. Raises ValueError if the task's environments do not draw themselves."
+    pictures, every = [], Whole(1)('every', every)
     def look(step, env):
-        if (step - 1) % every == 0: pictures.append(np.stack(env.render()))
+        if (step - 1) % every: return
+        try: drawn = env.render()
+        except NotImplementedError: drawn = None
+        if drawn is None or any(picture is None for picture in drawn):
+            raise ValueError(f"{type(task).__name__}'s environments draw nothing: make them with render_mode='rgb_array'")
+        pictures.append(np.stack(drawn))
     played = play(agent, task, episodes, seed, look=look)
     return np.stack(pictures), played
 
@@ -179,8 +188,8 @@ def bootstrap_interval(values, # (n,) one per training seed
                       ) -> tuple[float, float]: # low, high
     "Percentile bootstrap interval. Raises ValueError for an unknown statistic, no values or NaN."
     values = checked(values)
-    if statistic not in STATISTICS:
-        raise ValueError(f'unknown statistic {statistic!r}: choose one of {", ".join(STATISTICS)}')
+    Choice(STATISTICS)('statistic', statistic)
+    confidence = Number(above=0, below=1)('confidence', confidence)
     if len(values) == 1:
         return np.nan, np.nan
     if np.ptp(values) == 0:
@@ -194,6 +203,7 @@ def seed_interval(values, # (n,) the mean score of each training seed
                   confidence: float = 0.95, # 0 to 1
                  ) -> tuple[float, float]: # low, high; NaN for a single value
     "Student's t interval for the mean over training seeds. Raises ValueError for no values or NaN."
+    confidence = Number(above=0, below=1)('confidence', confidence)
     mean, sem = mean_sem(values)
     if not sem > 0: return (np.nan, np.nan) if np.isnan(sem) else (mean, mean)
     low, high = stats.t.interval(confidence, len(values) - 1, mean, sem)
@@ -205,9 +215,10 @@ def success_interval(successes: int, # how many episodes succeeded
                      confidence: float = 0.95, # 0 to 1
                     ) -> tuple[float, float]: # low, high
     "Wilson score interval of a success rate. Raises ValueError if there are more successes than episodes."
-    if not 0 <= successes <= episodes or episodes < 1:
-        raise ValueError(f'{successes} successes in {episodes} episodes: need 0 <= successes <= episodes and at least 1 episode')
-    interval = stats.binomtest(int(successes), int(episodes)).proportion_ci(confidence, method='wilson')
+    episodes = Whole(1)('episodes', episodes)
+    successes = Whole(0, most=episodes)('successes', successes)
+    confidence = Number(above=0, below=1)('confidence', confidence)
+    interval = stats.binomtest(successes, episodes).proportion_ci(confidence, method='wilson')
     return float(interval.low), float(interval.high)
 
 # %% ../nbs/11_evaluation.ipynb #c078

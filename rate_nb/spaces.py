@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CODES', 'say', 'leaves', 'array_space', 'to_array', 'components', 'array_type', 'conform_shape', 'check_range',
-           'conform', 'check_types', 'check_facts', 'check_same_space']
+           'conform', 'check_types', 'check_bounds', 'check_facts', 'check_same_space']
 
 # %% ../nbs/01b_spaces.ipynb #c003
 from functools import singledispatch
@@ -135,6 +135,18 @@ def check_types(space: spaces.Space, # an `array_space`
     if bytes_given and not bytes_wanted and space.dtype.kind == "f":
         raise ValueError(f"{what} of type uint8, for a model of {say(space)}: convert them as the environment does (often: divide by "
                          "255), or build the model with Box(0, 255, shape, uint8)")
+
+# %% ../nbs/01b_spaces.ipynb #c017a
+def check_bounds(space: spaces.Space, # of the model
+                 actions: np.ndarray, # (steps, *space.shape), conformed
+                 what: str, # "actions", for messages
+                ) -> None:
+    "Raises ValueError for real numbers outside a Box: a head that keeps within bounds cannot learn them."
+    if not isinstance(space, spaces.Box) or not actions.size: return
+    slack = 1e-4 * np.maximum(1, np.abs(actions).max())
+    if (actions < space.low - slack).any() or (actions > space.high + slack).any():
+        raise ValueError(f"{what} from {actions.min():g} to {actions.max():g} are outside {space}: clip them to its bounds, as the "
+                         "environment did, or build the model with their own space")
 
 # %% ../nbs/01b_spaces.ipynb #c023
 def check_facts(space: spaces.Space, # of the model
