@@ -94,7 +94,7 @@ def read_episodes(folder: Path, # with files of one training
             left -= len(block[0])
             for part in zip(*(np.split(array, np.flatnonzero(block[-1]) + 1) for array in block)):
                 waiting.append(part[:3])
-                if not part[-1][-1:].any(): continue # no game over at its end
+                if not part[-1][-1:].any(): continue # no episode ends with it
                 if begun: yield Episode(*(np.concatenate(parts)[PADDING:] for parts in zip(*waiting)))
                 waiting, begun = [], True
 
@@ -147,4 +147,5 @@ def _rounds(folder, numbers, num_trajectories, frame_stack, progress):
 def _join(episodes: list[Episode], frame_stack: int) -> Trajectories:
     frames, actions, rewards = (np.concatenate(part) for part in zip(*episodes))
     lengths = np.array([len(episode.actions) for episode in episodes])
-    return Trajectories(FrameStacks(frames, lengths, frame_stack), actions, rewards, lengths)
+    ended = np.ones(len(episodes), dtype=bool) # `read_episodes` cuts where `terminal` is 1
+    return Trajectories(FrameStacks(frames, lengths, frame_stack), actions, rewards, lengths, terminated=ended, truncated=~ended)
