@@ -8,9 +8,11 @@ __all__ = ['Agent']
 # %% ../nbs/08_acting.ipynb #c003
 import numpy as np
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
 from .sequence_model import SequenceModel
+from .spaces import array_space, check_same_space, conform, to_array
 
 # %% ../nbs/08_acting.ipynb #c006
 class Agent:
@@ -21,6 +23,7 @@ class Agent:
                  seed: int = 0, # of those draws
                  restart_every: int | None = None, # steps after which it asks for the target return anew; None: never
                 ):
+        if not np.isfinite(target_return): raise ValueError(f"target_return is {target_return}: give the return to ask for, a number")
         if restart_every is not None and restart_every < 1: raise ValueError(f"restart_every is {restart_every}: give at least 1 step, or None")
         self.model, self.target_return = model.eval(), target_return
         self.sample, self.seed, self.restart_every = sample, seed, restart_every
@@ -43,24 +46,36 @@ class Agent:
         if self.model.num_clues and self.state is None:
             self.state = self._start(len(self.return_to_go), clue=torch.as_tensor(infos["clue"], device=self.device))
 
-    def _check(self, observation: np.ndarray) -> None:
-        space, expected = self.model.observation_space, (len(self.return_to_go), *self.model.observation_space.shape)
-        if observation.shape != expected or observation.dtype != space.dtype:
-            raise ValueError(f"observations of shape {observation.shape} and type {observation.dtype}, but this agent was reset for "
-                             f"shape {expected} and type {space.dtype}: call reset(batch) with the number of episodes, or convert them")
+    def check_spaces(self, observation_space, action_space) -> None: # of the environment that is to be played
+        "Raises ValueError if the model was built for other spaces."
+        check_same_space(self.model.observation_space, observation_space, "observations")
+        check_same_space(self.model.action_space, action_space, "actions")
+
+    def _observed(self, observation):
+        "The observations as the model takes them."
+        space, batch = self.model.observation_space, len(self.return_to_go)
+        array = to_array(space, observation, batch)
+        if len(array) != batch:
+            raise ValueError(f"observations of {len(array)} episodes, but this agent was reset for {batch}: "
+                             "call reset(batch) with the number of episodes")
+        return torch.as_tensor(conform(space, array, "observations"), device=self.device)
+
+    def _chosen(self, action):
+        "The actions as the environment takes them: in the type of its space, and within its bounds."
+        space, action = self.model.action_space, action.cpu().numpy()
+        return np.clip(action.astype(space.dtype), space.low, space.high) if isinstance(space, spaces.Box) else action
 
     @torch.inference_mode()
-    def act(self, observation: np.ndarray, # (batch, …)
+    def act(self, observation, # (batch, …), or a dict or tuple of such, as the environments return them
             reward: np.ndarray | None = None, # (batch,) that the previous actions earned; None at the first step
-           ) -> np.ndarray: # (batch,) or (batch, action size)
-        "One action for each episode. Raises ValueError for observations of another shape or type than the model's."
-        self._check(observation)
+           ) -> np.ndarray: # (batch, *action space's shape)
+        "One action for each episode. Raises ValueError for observations that do not fit the model's space, or hold NaN."
+        observation = self._observed(observation)
         if self.state is None: raise ValueError("an oracle has to be told the clue: call watch(infos) after reset(batch)")
         if reward is not None: self.return_to_go -= torch.as_tensor(reward, dtype=torch.float32, device=self.device)
         if self.restart_every is not None and self.steps % self.restart_every == 0: self.return_to_go.fill_(self.target_return)
         self.steps += 1
-        output, self.state = self.model.step(torch.as_tensor(observation, device=self.device), self.return_to_go,
-                                             self.previous_action, self.state)
+        output, self.state = self.model.step(observation, self.return_to_go, self.previous_action, self.state)
         self.output = output
         self.previous_action = self.model.head.choose(output, self.generator)
-        return self.previous_action.cpu().numpy()
+        return self._chosen(self.previous_action)

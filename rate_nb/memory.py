@@ -10,6 +10,7 @@ __all__ = ['VALVES', 'CrossAttentionValve', 'GateValve', 'GRUValve', 'LSTMValve'
 import torch
 from torch import Tensor, nn
 
+from .checks import Choice, Whole
 from .names import Registry
 
 # %% ../nbs/04_memory.ipynb #c011
@@ -25,10 +26,10 @@ class CrossAttentionValve(nn.Module):
                  activation: str = "relu", # of the written tokens: relu, gelu or none
                 ):
         super().__init__()
-        if num_heads < 1 or d_model % num_heads:
+        num_heads = Whole(1)("valve_heads", num_heads)
+        if d_model % num_heads:
             raise ValueError(f"{num_heads} heads do not divide d_model = {d_model}: choose a divisor of it")
-        if activation not in _ACTIVATIONS:
-            raise ValueError(f"unknown activation {activation!r}: choose one of {', '.join(_ACTIVATIONS)}")
+        Choice(_ACTIVATIONS)("activation", activation)
         self.num_heads, self.swap, self.activation = num_heads, swap, _ACTIVATIONS[activation]()
         self.query, self.key_value = nn.Linear(d_model, d_model), nn.Linear(d_model, 2 * d_model)
         self.output = nn.Linear(d_model, d_model)

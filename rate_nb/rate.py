@@ -22,7 +22,8 @@ from .trajectories import Segment
 # %% ../nbs/07_rate.ipynb #c006
 def feed_forward(d_model: int, d_inner: int, dropout: float) -> nn.Module:
     "The two-layer network that follows attention."
-    return nn.Sequential(nn.Linear(d_model, d_inner), nn.ReLU(), Dropout(dropout), nn.Linear(d_inner, d_model), Dropout(dropout))
+    return nn.Sequential(nn.Linear(d_model, d_inner), nn.ReLU(), Dropout(dropout),
+                         nn.Linear(d_inner, d_model), Dropout(dropout))
 
 class TrXLLayer(nn.Module):
     "Post-norm layer; with `double_residual` the attention's input is added twice, as in the reference implementation."
@@ -38,6 +39,10 @@ class TrXLLayer(nn.Module):
         "What keys, values and queries are computed from."
         return x
 
+    def cached_input(self, states: Tensor) -> Tensor:
+        "What keys and values of cached states are computed from."
+        return states
+
     def forward(self, x: Tensor, # (batch, tokens, d_model)
                 attend, # attention as a function of `keys_input(x)`
                ) -> Tensor: # (batch, tokens, d_model)
@@ -51,6 +56,7 @@ class TrXLILayer(nn.Module):
         super().__init__()
         self.attention = RelativeAttention(config.d_model, config.num_heads, config.d_head, config.attention_dropout)
         self.norm, self.dropout = nn.LayerNorm(config.d_model), Dropout(config.dropout)
+        self.double_residual, self.norm_cache = config.double_residual, config.norm_cache is not False
         self.ffn = None if config.skip_ffn else nn.Sequential(
             nn.LayerNorm(config.d_model), feed_forward(config.d_model, config.d_inner, config.dropout), nn.ReLU())
         self.combine_attention, self.combine_ffn = self.combiner(config.d_model), self.combiner(config.d_model)
@@ -63,10 +69,17 @@ class TrXLILayer(nn.Module):
         "What keys, values and queries are computed from."
         return self.norm(x)
 
+    def cached_input(self, states: Tensor) -> Tensor:
+        "What keys and values of cached states are computed from."
+        return self.norm(states) if self.norm_cache else states
+
     def forward(self, x: Tensor, # (batch, tokens, d_model)
                 attend, # attention as a function of `keys_input(x)`
                ) -> Tensor: # (batch, tokens, d_model)
-        h = self.combine_attention(x, self.dropout(attend(self.keys_input(x))).relu())
+        normed = self.keys_input(x)
+        attended = self.dropout(attend(normed))
+        if self.double_residual: attended = attended + normed
+        h = self.combine_attention(x, attended.relu())
         return h if self.ffn is None else self.combine_ffn(h, self.ffn(h))
 
 # %% ../nbs/07_rate.ipynb #c009
@@ -107,7 +120,7 @@ class RATEConfig:
     layer: str = "trxl"             # a key of `LAYERS`
     skip_ffn: bool = True           # leave out the feed-forward networks
     d_inner: int = 256              # their width
-    double_residual: bool = True    # the reference's habit, for layer "trxl"
+    double_residual: bool = True    # the reference's habit: attention adds its own input, too
     dropout: float = 0.2            # on hidden states and embeddings
     attention_dropout: float = 0.1
     overlap: int = 0                # steps of a full window that are read again in the next one when acting
@@ -116,6 +129,12 @@ class RATEConfig:
     return_scale: float = 1.        # returns are divided by it before they are encoded: about the size of a good one
     num_clues: int = 0              # an oracle is told which of so many clues there is to remember; it adds this to the memory tokens
     bias_gain: float | None = None  # size of u and v at the start, in units of Xavier's over (heads, d_head); None: 2.9
+    # None is our way, and what follows is the reference's:
+    norm_cache: bool | None = None  # False: layers "trxl_i" and "gtrxl" do not norm cached states
+    same_start: bool | None = None  # True: the m start tokens begin as copies of one vector
+    tanh_action: bool | None = None # True: tanh of the encoded actions
+    tanh_return: bool | None = None # True: tanh of the encoded returns
+    head_bias: bool | None = None   # False: the head has no bias
 
     def __post_init__(self):
         LAYERS.find(self.layer)
@@ -124,6 +143,9 @@ class RATEConfig:
             raise ValueError(f"overlap must be at least 0 and below segment_length ({self.segment_length}), not {self.overlap}")
         if not 0 <= self.action_dropout <= 1: raise ValueError(f"action_dropout is a probability, not {self.action_dropout}")
         if self.return_scale <= 0: raise ValueError(f"return_scale must be above 0, not {self.return_scale}")
+        if self.bias_gain is not None and self.bias_gain < 0: raise ValueError(f"bias_gain is a size, not {self.bias_gain}")
+        if self.norm_cache is False and self.layer == "trxl":
+            raise ValueError('norm_cache=False is for layers that norm first, trxl_i and gtrxl: with layer="trxl" leave it None')
 
 # %% ../nbs/07_rate.ipynb #c021
 @dataclass
@@ -155,11 +177,13 @@ class RATE(SequenceModel):
         bound = (2.9 if config.bias_gain is None else config.bias_gain) * (6 / (config.num_heads + config.d_head))**0.5
         self.biases = nn.Parameter(torch.empty(2, config.num_heads, 1, config.d_head).uniform_(-bound, bound)) # u and v
         self.layers = nn.ModuleList(LAYERS.find(config.layer)(config) for _ in range(config.num_layers))
-        self.initial_memory = nn.Parameter(torch.randn(config.memory_tokens, config.d_model))
+        rows = 1 if config.same_start else config.memory_tokens
+        self.initial_memory = nn.Parameter(torch.randn(rows, config.d_model).expand(config.memory_tokens, -1).clone())
         self.valve = make_valve(config.valve, config.d_model, config.valve_heads)
         self.num_clues = config.num_clues
         if config.num_clues: self.encode_clue = nn.Embedding(config.num_clues, config.d_model)
         self.head = action_head(action_space, config.d_model)
+        if config.head_bias is False: self.head.register_parameter("bias", None)
         self._plans = {}
 
     def _plan(self, num_tokens, cache_length):
@@ -193,11 +217,14 @@ def embed(self: RATE, segment: Segment # (batch, K, …)
 
 @patch
 def _return_token(self: RATE, return_to_go):
-    return self.encode_return(return_to_go / self.config.return_scale) * self.config.see_return
+    token = self.encode_return(return_to_go / self.config.return_scale)
+    if self.config.tanh_return: token = token.tanh()
+    return token * self.config.see_return
 
 @patch
 def _action_token(self: RATE, action):
     token, p = self.encode_action(action), self.config.action_dropout
+    if self.config.tanh_action: token = token.tanh()
     if p == 1: return torch.zeros_like(token)
     if not (self.training and p): return token
     return token * (torch.rand(token.shape[:-1], device=token.device) >= p).unsqueeze(-1)
@@ -220,7 +247,7 @@ def forward(self: RATE, segment: Segment, # (batch, K, …)
     x, hidden = torch.cat([tokens, steps, tokens], 1), []
     for layer, states, plan in zip(self.layers, cache.unbind(1), plans):
         hidden.append(x)
-        seen = layer.keys_input(torch.cat([states, x], 1))
+        seen = torch.cat([layer.cached_input(states), layer.keys_input(x)], 1)
         if layer is self.layers[-1]: x = x.index_select(1, plan.asking)
         x = layer(x, lambda h: layer.attention(h, seen, table, self.biases, plan))
     observations, written = x[:, :len(segment.mask[0])], x[:, len(segment.mask[0]):]
@@ -242,7 +269,7 @@ def _open_segment(self: RATE, memory, previous=None):
     else:
         attentions = [IncrementalAttention(layer.attention, self.biases, plan.mask) for layer, plan in zip(self.layers, plans)]
         buffers = [attention.buffer(len(cache)) for attention in attentions]
-    for layer, states, buffer in zip(self.layers, cache.unbind(1), buffers): buffer[:, :cache.shape[2]] = layer.keys_input(states)
+    for layer, states, buffer in zip(self.layers, cache.unbind(1), buffers): buffer[:, :cache.shape[2]] = layer.cached_input(states)
     return RATEState(memory, attentions, buffers, [], [], pending=tokens)
 
 # %% ../nbs/07_rate.ipynb #c035

@@ -24,6 +24,7 @@ class SequenceModel(nn.Module):
     segment_length: int
     head: nn.Module
     num_clues: int = 0
+    options: dict | None = None # what `make_model` built it from
 
     def forward(self, segment: Segment, # observation, action, return-to-go, mask: (batch, K, …)
                 memory: tuple | None = None, # what the call for the segment before returned
@@ -73,7 +74,9 @@ def make_model(name: str, # one of `model_names()`, or "package.module:function"
                **config, # the builder's own options (d_model, num_layers, segment_length, …)
               ) -> SequenceModel:
     "Build a model by name. Raises ValueError for an unknown name."
-    return model_builder(name)(observation_space, action_space, **config)
+    model = model_builder(name)(observation_space, action_space, **config)
+    model.options = {"model": name} | config
+    return model
 
 # %% ../nbs/05_sequence_model.ipynb #c016
 def num_parameters(model: nn.Module) -> int: # trainable numbers

@@ -9,6 +9,7 @@ __all__ = ['BACKBONES', 'FeedForward', 'LSTM', 'GRU', 'BehaviorCloning', 'bc_mlp
 import torch
 from torch import Tensor, nn
 
+from ..checks import Choice, Whole
 from ..encoders import action_head, observation_encoder
 from ..sequence_model import SequenceModel
 from ..trajectories import Segment
@@ -71,10 +72,10 @@ class BehaviorCloning(SequenceModel):
                  num_clues: int = 0, # an oracle is told which of so many clues there is to remember
                 ):
         super().__init__()
-        if backbone not in BACKBONES:
-            raise ValueError(f"unknown backbone {backbone!r}: choose one of {', '.join(BACKBONES)}")
-        if min(d_model, num_layers, segment_length) < 1:
-            raise ValueError(f"d_model = {d_model}, num_layers = {num_layers}, segment_length = {segment_length}: each must be at least 1")
+        Choice(BACKBONES)("backbone", backbone)
+        d_model, num_layers = Whole(1, most=2**16)("d_model", d_model), Whole(1, most=1000)("num_layers", num_layers)
+        segment_length, num_clues = Whole(1)("segment_length", segment_length), Whole(0, most=2**16)("num_clues", num_clues)
+        Whole(1)("num_segments", num_segments)
         self.observation_space, self.action_space, self.segment_length = observation_space, action_space, segment_length
         self.encode_observation = observation_encoder(observation_space, d_model)
         self.backbone, self.num_clues = BACKBONES[backbone](d_model, num_layers), num_clues

@@ -45,7 +45,7 @@ class Preset:
 
 SMOKE = dict(d_model=16, d_head=8, num_layers=2, num_heads=2, memory_tokens=2, double_residual=False)
 LAPTOP = dict(d_model=64, d_head=32, num_layers=2, num_heads=4, memory_tokens=5, double_residual=False, dropout=0., attention_dropout=0.)
-PAPER = dict(d_model=128, d_head=32, num_layers=4, num_heads=4, memory_tokens=10, valve_heads=4, skip_ffn=False, dropout=0.3)
+PAPER = dict(d_model=64, d_head=64, num_layers=8, num_heads=10, dropout=0.3, bias_gain=1., same_start=True, head_bias=False)
 MAZES = (11, 21, 31, 41, 61, 91, 131, 181, 251, 351, 501)
 
 # %% ../../nbs/recipes/03_minigrid.ipynb #c009
@@ -57,8 +57,10 @@ PRESETS = {
         sizes={"rate": LAPTOP, "transformer": LAPTOP, "recurrent": dict(d_model=128)},
         training=TrainingConfig(iterations=1600, curriculum=((800, 30),)), num_trajectories=10_000, segment_length=30, seeds=3, mazes=MAZES, episodes=100, jobs=2),
     "paper": Preset(
-        sizes={"rate": PAPER | dict(cache_length=180), "transformer": PAPER, "recurrent": dict(d_model=128)},
-        training=TrainingConfig(iterations=78_500, learning_rate=1e-4, max_grad_norm=5., decay="constant", warmup=1000, bptt=1, update="segment"),
+        sizes={"rate": PAPER | dict(memory_tokens=15, valve_heads=4, cache_length=180), "recurrent": dict(d_model=128),
+               "transformer": PAPER | dict(memory_tokens=10, skip_ffn=False, d_inner=64)},
+        training=TrainingConfig(iterations=500*(10_000//64), learning_rate=1e-4, max_grad_norm=5., decay="linear",
+                                warmup=15_000//3, bptt=1, update="segment", segment_loss="mean"),
         num_trajectories=10_000, segment_length=30, seeds=3, mazes=MAZES, episodes=100, jobs=1)}
 
 # %% ../../nbs/recipes/03_minigrid.ipynb #c010

@@ -61,8 +61,10 @@ PRESETS = {
         training=TrainingConfig(iterations=700, batch_size=16, learning_rate=2e-3), num_trajectories=6000, shortest=2, length=90,
         seeds=10, control_seeds=1, every=20, recall_episodes=32, episodes=100, multiples=(1, 2, 10), jobs=2),
     "paper": Preset(
-        transformer=dict(d_model=64, d_head=64, num_layers=8, num_heads=8, memory_tokens=10, double_residual=True),
-        training=TrainingConfig(iterations=18_750, learning_rate=1e-4, decay="constant", warmup=1000, bptt=1, update="segment"),
+        transformer=dict(d_model=64, d_head=64, num_layers=6, num_heads=8, memory_tokens=5, valve_heads=4, dropout=0.05,
+                         attention_dropout=0., bias_gain=1., same_start=True, tanh_action=True, head_bias=False),
+        training=TrainingConfig(iterations=75*(6000//64), learning_rate=3e-4, betas=(0.9, 0.95), weight_decay=0.1,
+                                decay="linear", warmup=100//3, bptt=1, update="segment", segment_loss="mean"),
         num_trajectories=6000, shortest=90, length=90,
         seeds=10, control_seeds=3, every=250, recall_episodes=100, episodes=100, multiples=(1, 2, 10), jobs=1)}
 

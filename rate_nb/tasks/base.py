@@ -14,6 +14,7 @@ import gymnasium as gym
 import numpy as np
 from fastcore.basics import patch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
 from ..names import Registry
 
@@ -50,18 +51,23 @@ class RestingVectorEnv(SyncVectorEnv):
         "Reset all rows, or those that `options['reset_mask']` (bool array) marks."
         mask = (options or {}).get('reset_mask', np.ones(self.num_envs, dtype=bool))
         observations, infos = super().reset(seed=seed, options=options and dict(options))
-        if mask.all(): self.last, self.terminated, self.truncated = observations, ~mask, ~mask
-        self.last[mask] = observations[mask]
+        fresh = iterate(self.observation_space, observations)
+        if mask.all(): self.last, self.terminated, self.truncated = list(fresh), ~mask, ~mask
+        else: self.last = [new if reset else old for new, old, reset in zip(fresh, self.last, mask)]
         self.terminated, self.truncated = self.terminated & ~mask, self.truncated & ~mask
-        return self.last.copy(), infos
+        return self._observed(), infos
 
     def step(self, actions):
         "Step the rows whose episode is still running."
         rewards, infos = np.zeros(self.num_envs), {}
-        for i in np.flatnonzero(~(self.terminated | self.truncated)):
-            self.last[i], rewards[i], self.terminated[i], self.truncated[i], info = self.envs[i].step(actions[i])
+        for i, action in enumerate(iterate(self.action_space, actions)):
+            if self.terminated[i] or self.truncated[i]: continue
+            self.last[i], rewards[i], self.terminated[i], self.truncated[i], info = self.envs[i].step(action)
             infos = self._add_info(infos, info, i)
-        return self.last.copy(), rewards, self.terminated.copy(), self.truncated.copy(), infos
+        return self._observed(), rewards, self.terminated.copy(), self.truncated.copy(), infos
+
+    def _observed(self): # of any space, Dict and Tuple included
+        return concatenate(self.single_observation_space, self.last, create_empty_array(self.single_observation_space, self.num_envs))
 
 # %% ../../nbs/tasks/00_base.ipynb #c016
 class Task:
