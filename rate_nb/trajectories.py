@@ -531,15 +531,15 @@ def array_hash(
 
 # %% ../nbs/01_trajectories.ipynb #c071f
 def _bounds(parts: Iterable[np.ndarray]) -> dict:
-    "Of (n, columns) arrays: are all numbers finite, are all whole, and every column's bounds."
-    finite, whole, low, high = True, True, np.inf, -np.inf
+    "Of (n, columns) arrays: whether all numbers are finite, and every column's bounds."
+    finite, low, high = True, np.inf, -np.inf
     for part in parts:
         real = np.isfinite(part)
-        finite, whole = finite and bool(real.all()), whole and bool((part == np.trunc(part)).all())
+        finite = finite and bool(real.all())
         low = np.minimum(low, np.where(real, part, np.inf).min(axis=0, initial=np.inf))
         high = np.maximum(high, np.where(real, part, -np.inf).max(axis=0, initial=-np.inf))
     low, high = ([float(x) if np.isfinite(x) else None for x in bounds] for bounds in (low, high))
-    return {'finite': finite, 'low': low, 'high': high, 'whole': finite and whole}
+    return {'finite': finite, 'low': low, 'high': high}
 
 
 def find_facts(store: Trajectories) -> dict:
@@ -547,10 +547,11 @@ def find_facts(store: Trajectories) -> dict:
     observations = {'finite': True, 'low': 0., 'high': 255.}
     if store.observations.dtype != np.uint8:
         parts = chain(*map(in_parts, store.observation_arrays.values()))
-        found = _bounds(part.reshape(-1, 1) for part in parts)
-        observations = {'finite': found['finite'], 'low': found['low'][0], 'high': found['high'][0]}
-    actions = store.actions.reshape(store.num_steps, -1)
-    return {'observations': observations, 'actions': _bounds(in_parts(actions))}
+        observations = _bounds(part.reshape(-1, 1) for part in parts)
+        observations |= {name: observations[name][0] for name in ('low', 'high')}
+    actions = _bounds(in_parts(store.actions.reshape(store.num_steps, -1)))
+    whole = actions['finite'] and bool((store.actions == np.trunc(store.actions)).all())
+    return {'observations': observations, 'actions': actions | {'whole': whole}}
 
 # %% ../nbs/01_trajectories.ipynb #c071h
 def hash_observations(store: Trajectories) -> dict:
