@@ -148,4 +148,5 @@ def _join(episodes: list[Episode], frame_stack: int) -> Trajectories:
     frames, actions, rewards = (np.concatenate(part) for part in zip(*episodes))
     lengths = np.array([len(episode.actions) for episode in episodes])
     ended = np.ones(len(episodes), dtype=bool) # `read_episodes` cuts where `terminal` is 1
-    return Trajectories(FrameStacks(frames, lengths, frame_stack), actions, rewards, lengths, terminated=ended, truncated=~ended)
+    return Trajectories(FrameStacks(frames, lengths, frame_stack), actions, rewards, lengths,
+                        terminated=ended, truncated=~ended)

@@ -54,7 +54,7 @@ def stacked(frames: np.ndarray, # (S, *frame)
 
 # %% ../nbs/00b_frames.ipynb #c018e
 class PickedRows:
-    "Rows of two arrays that are counted as if they lay end to end; reads like an array (*rows.shape, *row)."
+    "Rows of two arrays, counted as if they lay end to end; reads like (*rows.shape, *row)."
     def __init__(self, first, # (A, *row) array, or what reads like one
                  second, # (B, *row) likewise
                  rows: np.ndarray): # (N, ...) integers from 0 to A + B - 1
@@ -70,7 +70,8 @@ class PickedRows:
     def __getitem__(self, key # index of the first axis: integer, slice, integers or booleans
                    ) -> np.ndarray:
         rows = np.asarray(self.rows[key])
-        picked, later = np.empty((*rows.shape, *self.first.shape[1:]), self.dtype), rows >= len(self.first)
+        later = rows >= len(self.first)
+        picked = np.empty((*rows.shape, *self.first.shape[1:]), self.dtype)
         picked[~later] = self.first.take(rows[~later], axis=0)
         picked[later] = self.second.take(rows[later] - len(self.first), axis=0)
         return picked
@@ -91,9 +92,10 @@ def last_stacks(observations: np.ndarray | FrameStacks, # (S, *observation) of a
     if not isinstance(observations, FrameStacks): return last
     lengths, back = observations.lengths[:, None], np.arange(observations.stack - 1, 0, -1)
     earlier = lengths.cumsum(0) - np.minimum(back, lengths)
-    return PickedRows(observations.frames, last, np.c_[earlier, len(observations) + np.arange(len(lengths))])
+    rows = np.c_[earlier, len(observations) + np.arange(len(lengths))]
+    return PickedRows(observations.frames, last, rows)
 
-def newest(stacks: np.ndarray | PickedRows, # (E, stack, *frame) as `last_stacks` gives them, or an array
+def newest(stacks: np.ndarray | PickedRows, # (E, stack, *frame)
           ) -> np.ndarray: # (E, *frame)
     "The newest frame of each stack: undoes `last_stacks`, and builds no stacks for it."
     if not isinstance(stacks, PickedRows) or stacks.rows.ndim == 1: return np.asarray(stacks)[:, -1]

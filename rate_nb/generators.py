@@ -31,7 +31,7 @@ class Recorder(gym.Wrapper):
     "Keeps every episode that is played to its end in an environment, as it was."
 
     def __init__(self, env: gym.Env,
-                 episodes: list):  # finished ones are appended; `as_trajectories` lays them end to end
+                 episodes: list):  # finished ones are appended, for `as_trajectories`
         super().__init__(env)
         self.episodes = episodes
 
@@ -110,7 +110,8 @@ def learn_stage(
     learner.save(unfinished / 'policy.zip')
     scaled.save(unfinished / 'scaling.pkl')
     arrays = {field.name: getattr(played, field.name) for field in fields(played)}
-    np.savez(unfinished / 'episodes.npz', **{name: array for name, array in arrays.items() if array is not None})
+    arrays = {name: array for name, array in arrays.items() if array is not None}
+    np.savez(unfinished / 'episodes.npz', **arrays)
     write_json(unfinished / 'summary.json', {'steps': learner.num_timesteps, 'episodes': len(played), 'mean_return': played.returns.mean()})
     os.replace(unfinished, stage_folder(folder, stage))
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DTYPES', 'returns_to_go', 'Trajectories', 'Segment', 'PageHints', 'split_segments', 'alive_rows', 'select_rows',
-           'Windows', 'in_parts', 'array_hash', 'find_facts', 'find_fingerprint']
+           'Windows', 'in_parts', 'array_hash', 'find_facts', 'hash_observations', 'find_fingerprint']
 
 # %% ../nbs/01_trajectories.ipynb #c003
 import hashlib
@@ -37,15 +37,16 @@ DTYPES = {'f': np.float32, 'i': np.int64, 'u': np.int64, 'b': np.int64}  # by nu
 
 
 def _standard(name: str, array) -> np.ndarray | FrameStacks | PickedRows:
-    "`array` as float32 or int64, observations also as uint8; no copy if it is one of these already."
+    "`array` as float32 or int64, observations also as uint8; no copy if it is that already."
     if isinstance(array, FrameStacks):
         return FrameStacks(_standard(name, array.frames), array.lengths, array.stack)
     if isinstance(array, PickedRows):
         return PickedRows(_standard(name, array.first), _standard(name, array.second), array.rows)
+    remedy = 'give numbers in one array of equal shapes'
     try: array = np.asarray(array)
-    except ValueError: raise ValueError(f'{name} are ragged: give numbers in one array of equal shapes') from None
+    except ValueError: raise ValueError(f'{name} are ragged: {remedy}') from None
     if array.dtype.kind not in DTYPES:
-        raise ValueError(f'{name} have dtype {array.dtype}; give numbers in one array of equal shapes')
+        raise ValueError(f'{name} have dtype {array.dtype}: {remedy}')
     if array.dtype == np.uint8 and name in ('observations', 'last_observations'): return array
     return np.asarray(array, dtype=DTYPES[array.dtype.kind])
 
@@ -54,7 +55,7 @@ def _flags(name: str, values) -> np.ndarray:
     "`values` as booleans; no copy if they are."
     flags = np.asarray(values)
     if flags.dtype.kind not in 'biuf' or not np.isin(flags, (0, 1)).all():
-        raise ValueError(f'{name} hold something else than True and False: give one of them for each episode')
+        raise ValueError(f'{name} holds something else than True and False: give one an episode')
     return flags.astype(bool, copy=False)
 
 # %% ../nbs/01_trajectories.ipynb #c018
@@ -72,7 +73,7 @@ class Trajectories:
     terminated: np.ndarray | None = None  # (E,) bool, nothing could be earned any more
     truncated: np.ndarray | None = None   # (E,) bool, only cut off; both or neither of the two
     last_observations: np.ndarray | None = None  # (E, *observation), after each last action
-    whole = None  # of chunks (see `pieces`): the store that they are cut from
+    cut_from = None  # of chunks (see `pieces`): the store whose arrays they share
 
     def __post_init__(self):
         for name in ('observations', 'actions', 'rewards', 'lengths'):
@@ -100,12 +101,12 @@ class Trajectories:
     @cached_property
     def facts(self) -> dict:
         "Bounds of observations and actions, finite or not, whole or not; see `find_facts`."
-        return find_facts(self) if self.whole is None else self.whole.facts
+        return find_facts(self) if self.cut_from is None else self.cut_from.facts
 
     @cached_property
     def observation_hashes(self) -> dict:
         "SHA-256 of the observations, and of the last ones, by name."
-        return _hash_observations(self) if self.whole is None else self.whole.observation_hashes
+        return hash_observations(self) if self.cut_from is None else self.cut_from.observation_hashes
 
     @cached_property
     def fingerprint(self) -> str:
@@ -113,12 +114,16 @@ class Trajectories:
         return find_fingerprint(self)
 
 # %% ../nbs/01_trajectories.ipynb #c018b
+_ONE_NUMBER = 'give one number for every step'
+_CLEAN = 'no return-to-go can be made of them, clean the data first'
+
+
 def _check_lengths(store: Trajectories) -> None:
     "A length for each episode, and one of each array for every step."
     lengths = store.lengths
     if lengths.ndim != 1 or lengths.dtype != np.int64 or len(lengths) == 0 or lengths.min() < 1:
-        raise ValueError('lengths must name at least one episode, as whole numbers, and no episode may be '
-                         'empty: leave empty ones out')
+        raise ValueError('lengths must name at least one episode, as whole numbers, '
+                         'and no episode may be empty: leave empty ones out')
     for name in ('observations', 'actions', 'rewards'):
         rows = getattr(store, name).shape[:1]
         if rows != (store.num_steps,):
@@ -129,12 +134,13 @@ def _check_lengths(store: Trajectories) -> None:
 def _check_rewards(store: Trajectories) -> None:
     "One finite number for each step."
     if store.rewards.ndim != 1:
-        raise ValueError(f'rewards have shape {store.rewards.shape}: give one number for every step')
+        raise ValueError(f'rewards have shape {store.rewards.shape}: {_ONE_NUMBER}')
     bad = np.flatnonzero(~np.isfinite(store.rewards))
     if len(bad):
         episode = np.searchsorted(store.starts, bad[0], side='right') - 1
-        raise ValueError(f'rewards hold NaN or infinity, first in episode {episode} at step '
-                         f'{bad[0] - store.starts[episode]}: no return-to-go can be made of them, clean the data first')
+        step = bad[0] - store.starts[episode]
+        raise ValueError(f'rewards hold NaN or infinity, first in episode {episode} at '
+                         f'step {step}: {_CLEAN}')
 
 # %% ../nbs/01_trajectories.ipynb #c018c
 def _check_optional(store: Trajectories) -> None:
@@ -148,34 +154,35 @@ def _check_optional(store: Trajectories) -> None:
     if (store.terminated is None) != (store.truncated is None):
         raise ValueError('only one of terminated and truncated is given: give both, or neither')
     for name in ('terminated', 'truncated') if store.terminated is not None else ():
-        setattr(store, name, _flags(name, getattr(store, name)))
-        if (shape := getattr(store, name).shape) != episodes:
-            raise ValueError(f'{name} has shape {shape}: give one flag for each of the {len(store)} episodes')
+        flags = _flags(name, getattr(store, name))
+        if flags.shape != episodes:
+            raise ValueError(f'{name} has shape {flags.shape}: give one flag for each of '
+                             f'the {len(store)} episodes')
+        setattr(store, name, flags)
     if store.last_observations is not None:
         last = store.last_observations = _standard('last_observations', store.last_observations)
-        wanted = (*episodes, *store.observations.shape[1:]), store.observations.dtype
-        if (last.shape, last.dtype) != wanted:
-            raise ValueError(f'last_observations are {last.dtype} of shape {last.shape}, not {wanted[1]} of '
-                             f'shape {wanted[0]}: give one observation for each episode')
+        shape, dtype = (*episodes, *store.observations.shape[1:]), store.observations.dtype
+        if (last.shape, last.dtype) != (shape, dtype):
+            raise ValueError(f'last_observations are {last.dtype} of shape {last.shape}, '
+                             f'not {dtype} of shape {shape}: give one for each episode')
 
 # %% ../nbs/01_trajectories.ipynb #c019
 def _episode(number: int, episode) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     "The arrays of one episode, checked; an error names the episode."
     def wrong(what): return ValueError(f'episode {number}: {what}')
     names = ('observations', 'actions', 'rewards')
-    if len(episode) != 3: raise wrong(f'{len(episode)} arrays; give (observations, actions, rewards)')
+    if len(episode) != 3: raise wrong(f'{len(episode)} arrays; give observations, actions, rewards')
     try: arrays = tuple(_standard(name, part) for name, part in zip(names, episode))
     except ValueError as error: raise wrong(error) from None
     observations, actions, rewards = arrays
-    if rewards.ndim != 1: raise wrong(f'rewards have shape {rewards.shape}; give one number for every step')
+    if rewards.ndim != 1: raise wrong(f'rewards have shape {rewards.shape}; {_ONE_NUMBER}')
     steps = len(rewards)
     if steps == 0: raise wrong('no steps; leave empty episodes out')
     counts = [part.shape[0] if part.ndim else 'no' for part in arrays]
     if counts not in ([steps] * 3, [steps + 1, steps, steps]):
-        raise wrong(f'{" / ".join(map(str, counts))} observations / actions / rewards; give one of each '
-                    'for every step, and at most one more observation, the last')
-    if not np.isfinite(rewards).all():
-        raise wrong('rewards hold NaN or infinity; no return-to-go can be made of them, clean the data first')
+        raise wrong(f'{" / ".join(map(str, counts))} observations / actions / rewards; give one of '
+                    'each for every step, and at most one more observation, the last')
+    if not np.isfinite(rewards).all(): raise wrong(f'rewards hold NaN or infinity; {_CLEAN}')
     return arrays
 
 # %% ../nbs/01_trajectories.ipynb #c019b
@@ -196,7 +203,8 @@ def from_episodes(
     kinds = [_kind(*episode) for episode in episodes]
     for number, kind in enumerate(kinds):
         if kind != kinds[0]:
-            raise ValueError(f'episode {number} has {kind}, episode 0 has {kinds[0]}: give all episodes the same')
+            raise ValueError(f'episode {number} has {kind}, episode 0 has {kinds[0]}: '
+                             'give all episodes the same')
     lengths = np.array([len(rewards) for _, _, rewards in episodes])
     observations = np.concatenate([o[:steps] for (o, _, _), steps in zip(episodes, lengths)])
     actions, rewards = (np.concatenate([episode[part] for episode in episodes]) for part in (1, 2))
@@ -208,7 +216,8 @@ def from_episodes(
 def _kind(observations: np.ndarray, actions: np.ndarray, rewards: np.ndarray) -> str:
     "What all episodes of a store have in common, in words."
     last = 'a' if len(observations) > len(rewards) else 'no'
-    return f'observations of shape {observations.shape[1:]}, actions of shape {actions.shape[1:]} and {last} last observation'
+    return (f'observations of shape {observations.shape[1:]}, actions of shape {actions.shape[1:]} '
+            f'and {last} last observation')
 
 # %% ../nbs/01_trajectories.ipynb #c020
 @patch
@@ -221,8 +230,17 @@ def __repr__(self: Trajectories) -> str:
 @patch(as_prop=True)
 def stacks(self: Trajectories) -> FrameStacks | None:
     "The observations, if they are stacks of frames of these very episodes."
-    own = isinstance(self.observations, FrameStacks) and np.array_equal(self.observations.lengths, self.lengths)
-    return self.observations if own else None
+    if not isinstance(self.observations, FrameStacks): return None
+    return self.observations if np.array_equal(self.observations.lengths, self.lengths) else None
+
+
+@patch(as_prop=True)
+def observation_arrays(self: Trajectories) -> dict:
+    "The arrays of observations by name; of stacks, those of their frames."
+    seen, last, stacks = self.observations, self.last_observations, self.stacks
+    arrays = {'observations': seen if stacks is None else stacks.frames}
+    if last is None: return arrays
+    return arrays | {'last_observations': last if stacks is None else newest(last)}
 
 
 @patch
@@ -243,7 +261,7 @@ def select(
         if self.last_observations is not None:
             told['last_observations'] = last_stacks(observations, newest(told['last_observations']))
     part = Trajectories(observations, self.actions[rows], self.rewards[rows], lengths, **told)
-    if '_return_to_go' in self.__dict__:                       # that of chunks (below) counts what came after them
+    if '_return_to_go' in self.__dict__:   # that of chunks (below) counts what came after them
         part._return_to_go = self._return_to_go[rows]
     return part
 
@@ -253,7 +271,7 @@ def concatenate(
     cls: Trajectories,
     parts: Iterable,  # Trajectories with equal observation and action shapes
 ) -> Trajectories:
-    "All episodes of all `parts`, in order (copies); what is told of each episode is kept if all parts tell it."
+    "All episodes of all `parts`, in order (copies); what all parts tell of each episode is kept."
     parts = list(parts)
     if not parts:
         raise ValueError('nothing to concatenate: give at least one Trajectories')
@@ -262,16 +280,18 @@ def concatenate(
     if len(kinds) > 1:
         raise ValueError(f'trajectories of different spaces {sorted(kinds)}: concatenate those of one task only')
     columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(cls)}
-    last = columns.pop('last_observations')
-    store = cls(**{name: None if any(c is None for c in column) else join(column) for name, column in columns.items()})
-    if not any(part is None for part in last): store.last_observations = _join_last(store, last)
-    if any('_return_to_go' in part.__dict__ for part in parts):   # chunks keep that of their episodes
+    def all_know(column): return not any(part is None for part in column)
+    known = {name: column for name, column in columns.items() if all_know(column)}
+    last = known.pop('last_observations', None)
+    store = cls(**{name: join(column) for name, column in known.items()})
+    if last is not None: store.last_observations = _join_last(store, last)
+    if any('_return_to_go' in part.__dict__ for part in parts):   # chunks keep that of episodes
         store._return_to_go = np.concatenate([part.return_to_go for part in parts])
     return store
 
 
 def _join_last(store: Trajectories, parts: list) -> np.ndarray | PickedRows:
-    "Last observations of all parts of a store; where its observations are stacks, only frames are copied."
+    "Last observations of all parts of a store; where they are stacks, only frames are copied."
     if store.stacks is None: return np.concatenate([np.asarray(part) for part in parts])
     return last_stacks(store.observations, np.concatenate([newest(part) for part in parts]))
 
@@ -430,14 +450,16 @@ def pieces(
     self: Trajectories,
     length: int,  # steps of a chunk; the last chunk of an episode may be shorter
 ) -> Trajectories:  # the same arrays, not copied
-    "Every episode in consecutive chunks, each of which is then an episode. Raises ValueError for a length below 1."
+    """Every episode in consecutive chunks, each of which is then an episode.
+
+    Raises ValueError for a length below 1."""
     if length < 1: raise ValueError(f'pieces of {length} steps: give at least 1')
     counts = -(-self.lengths // length)
     lengths = np.full(counts.sum(), length)
     lengths[counts.cumsum() - 1] = self.lengths - (counts - 1) * length
     told = self._cut_at(lengths.cumsum(), np.repeat(np.arange(len(self)), counts))
     cut = Trajectories(self.observations, self.actions, self.rewards, lengths, **told)
-    cut.whole, cut._return_to_go = self, self.return_to_go
+    cut.cut_from, cut._return_to_go = self, self.return_to_go
     return cut
 
 # %% ../nbs/01_trajectories.ipynb #c065
@@ -448,11 +470,11 @@ class Windows:
         if length < 1: raise ValueError(f'windows of {length} steps: give at least 1')
         self.trajectories, self.length = trajectories, length
         self.observations, self.actions = trajectories.observations, trajectories.actions
-        steps, episodes = trajectories.lengths, np.repeat(np.arange(len(trajectories)), trajectories.lengths)
-        first = np.arange(trajectories.num_steps)
-        self.lengths = np.minimum((trajectories.starts + steps)[episodes] - first, length)   # (S,)
-        told = trajectories._cut_at(first + self.lengths, episodes)
-        self.clues, self.last_observations = told.get('clues'), told.get('last_observations')   # (S, …), or None
+        episodes = np.repeat(np.arange(len(trajectories)), trajectories.lengths)
+        first, ends = np.arange(trajectories.num_steps), trajectories.starts + trajectories.lengths
+        self.lengths = np.minimum(ends[episodes] - first, length)   # (S,)
+        told = trajectories._cut_at(first + self.lengths, episodes)   # (S, …), or None
+        self.clues, self.last_observations = told.get('clues'), told.get('last_observations')
         self.terminated, self.truncated = told.get('terminated'), told.get('truncated')
 
     def __len__(self) -> int: return len(self.lengths)
@@ -463,15 +485,17 @@ class Windows:
     @cached_property
     def fingerprint(self) -> str:
         "64 digits: those of the episodes, and the length of the windows."
-        return hashlib.sha256(f'{self.trajectories.fingerprint} windows {self.length}'.encode()).hexdigest()
+        text = f'{self.trajectories.fingerprint} windows {self.length}'
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def batch(self, indices, # integers, slice or (S,) booleans: the steps at which windows begin
               length: int, # steps of the rectangle; a longer window is cut
              ) -> Segment: # padded with zeros at the end
         "Padded tensors of the chosen windows."
         starts = np.atleast_1d(np.arange(len(self))[indices])
+        lengths = np.minimum(self.lengths[starts], length)
         clue = None if self.clues is None else torch.from_numpy(self.clues[starts])
-        return self.trajectories._padded(starts, np.minimum(self.lengths[starts], length), length, clue)
+        return self.trajectories._padded(starts, lengths, length, clue)
 
     def prefetch(self, indices, length: int | None = None) -> None:
         "Have the system read the observations of these windows from disk, in the background."
@@ -492,7 +516,7 @@ def in_parts(array: np.ndarray) -> Iterator[np.ndarray]:
     "All rows, in parts of about 16 MB; of a memory-mapped array, pages are let go of again."
     hints, rows = PageHints(array), 2**24 // max(1, array[:1].nbytes) + 1
     for first in range(0, len(array), rows):
-        hints.will_read(first + rows, min(first + 2 * rows, len(array)))    # the next, while we use this one
+        hints.will_read(first + rows, min(first + 2 * rows, len(array)))   # next, while we use this
         yield array[first:first + rows]
         hints.release()
 
@@ -507,35 +531,32 @@ def array_hash(
 
 # %% ../nbs/01_trajectories.ipynb #c071f
 def _bounds(parts: Iterable[np.ndarray]) -> dict:
-    "Of (n, columns) arrays: are all numbers finite, are all whole, and every column's bounds."
-    finite, whole, low, high = True, True, np.inf, -np.inf
+    "Of (n, columns) arrays: whether all numbers are finite, and every column's bounds."
+    finite, low, high = True, np.inf, -np.inf
     for part in parts:
         real = np.isfinite(part)
-        finite, whole = finite and bool(real.all()), whole and bool((part == np.trunc(part)).all())
+        finite = finite and bool(real.all())
         low = np.minimum(low, np.where(real, part, np.inf).min(axis=0, initial=np.inf))
         high = np.maximum(high, np.where(real, part, -np.inf).max(axis=0, initial=-np.inf))
-    low, high = ([float(bound) if np.isfinite(bound) else None for bound in bounds] for bounds in (low, high))
-    return {'finite': finite, 'low': low, 'high': high, 'whole': finite and whole}
+    low, high = ([float(x) if np.isfinite(x) else None for x in bounds] for bounds in (low, high))
+    return {'finite': finite, 'low': low, 'high': high}
 
 
 def find_facts(store: Trajectories) -> dict:
-    "Read all observations and actions, and say what later checks need to know; can be written as JSON."
-    seen, last = store.observations, store.last_observations
-    if (stacks := store.stacks) is not None: seen, last = stacks.frames, None if last is None else newest(last)
+    "Read observations and actions, and say what later checks need to know; can be written as JSON."
     observations = {'finite': True, 'low': 0., 'high': 255.}
-    if seen.dtype != np.uint8:
-        arrays = (seen,) if last is None else (seen, last)
-        found = _bounds(part.reshape(-1, 1) for part in chain(*map(in_parts, arrays)))
-        observations = {'finite': found['finite'], 'low': found['low'][0], 'high': found['high'][0]}
-    return {'observations': observations, 'actions': _bounds(in_parts(store.actions.reshape(store.num_steps, -1)))}
+    if store.observations.dtype != np.uint8:
+        parts = chain(*map(in_parts, store.observation_arrays.values()))
+        observations = _bounds(part.reshape(-1, 1) for part in parts)
+        observations |= {name: observations[name][0] for name in ('low', 'high')}
+    actions = _bounds(in_parts(store.actions.reshape(store.num_steps, -1)))
+    whole = actions['finite'] and bool((store.actions == np.trunc(store.actions)).all())
+    return {'observations': observations, 'actions': actions | {'whole': whole}}
 
 # %% ../nbs/01_trajectories.ipynb #c071h
-def _hash_observations(store: Trajectories) -> dict:
-    "Hashes of the arrays of observations by name; of stacks, those of their frames."
-    seen, last, stacks = store.observations, store.last_observations, store.stacks
-    if stacks is not None: seen, last = stacks.frames, None if last is None else newest(last)
-    arrays = {'observations': seen} if last is None else {'observations': seen, 'last_observations': last}
-    return {name: array_hash(array) for name, array in arrays.items()}
+def hash_observations(store: Trajectories) -> dict:
+    "Hashes of the arrays of observations, by name."
+    return {name: array_hash(array) for name, array in store.observation_arrays.items()}
 
 
 def find_fingerprint(store: Trajectories) -> str:
