@@ -11,7 +11,6 @@ __all__ = ['attention_maps', 'measure_attention', 'class_of_episodes', 'memory_t
 from contextlib import closing
 from copy import copy
 from functools import partial
-from operator import index
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from .acting import Agent
+from .checks import Number, Whole
 from .collection import collect
 from .evaluation import play
 from .experiments import Places, Recipe, measure_episodes, recipe_task
@@ -60,13 +60,6 @@ def measure_attention(model: RATE, recipe: Recipe, places: Places, *,
             "by_layer": [m.mean((1, 2)).numpy().round(4).tolist() for m in maps]}
 
 # %% ../nbs/14_probes.ipynb #c015
-def _whole_number(name: str, value, least: int) -> int:
-    "A count. Raises ValueError that names it."
-    try: number = -1 if isinstance(value, bool) else index(value)
-    except TypeError: number = -1
-    if number < least: raise ValueError(f"{name} is {value!r}: give a whole number, {least} or more")
-    return number
-
 def class_of_episodes(infos: dict, # of the environments, at reset
                       class_key: str, # the entry that tells the class of an episode
                      ) -> np.ndarray: # (episodes,)
@@ -86,10 +79,9 @@ def memory_trace(model: RATE, # a member of the family with memory tokens
                 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # (episodes, snapshots, m·d_model), steps (snapshots,), classes (episodes,)
     "Memory tokens over time while the model plays; every episode must last as long as the first."
     if not model.config.memory_tokens: raise ValueError("this model has no memory tokens: probe RATE or RMT")
-    snapshots = _whole_number("snapshots", snapshots, 1)
+    episodes, snapshots = Whole(1)("episodes", episodes), Whole(1)("snapshots", snapshots)
     agent = Agent(model, task.target_return)
-    env = task.make_vector_env(_whole_number("episodes", episodes, 1), AutoresetMode.DISABLED)
-    with closing(env):
+    with closing(task.make_vector_env(episodes, AutoresetMode.DISABLED)) as env:
         observations, infos = env.reset(seed=seed)
         classes = class_of_episodes(infos, class_key)
         agent.reset(episodes)
@@ -150,10 +142,9 @@ class NoisyMemory(SequenceModel):
         sizes = {"tokens": model.config.memory_tokens, "cache": model.config.cache_length}
         if part not in sizes: raise ValueError(f"unknown part {part!r} of the memory: choose tokens or cache")
         if not sizes[part]: raise ValueError(f"this model has no {part} to put noise in: choose the other part, or another model")
-        if not 0 <= alpha <= 1: raise ValueError(f"alpha is {alpha}: give the share of noise, 0 to 1")
         self.observation_space, self.action_space = model.observation_space, model.action_space
         self.segment_length, self.num_clues = model.segment_length, model.num_clues
-        self.part, self.alpha = list(sizes).index(part), alpha
+        self.part, self.alpha = list(sizes).index(part), Number(0, most=1)("alpha", alpha)
         self.generator = torch.Generator().manual_seed(seed)
         self.model, self.head = copy(model), model.head  # the copy shares all weights, and opens its segments by itself
         self.model._open_segment = partial(self._open_segment, model)
@@ -234,7 +225,7 @@ class Prompted:
                  steps: int = 1, # for so long
                 ):
         self.agent, self.expert = Agent(model, target_return), expert
-        self.prompt_length = _whole_number("steps", steps, 0)
+        self.prompt_length = Whole(0)("steps", steps)
 
     def reset(self, batch: int # episodes that begin now
              ) -> None:
