@@ -34,13 +34,13 @@ import rate_nb
 from .acting import Agent
 from .checks import Flag, Number, Whole, check_fields
 from .collection import get_dataset, write_json
-from .evaluation import Episodes, film, play
+from .evaluation import Episodes, film, imitation_scores, play
 from .features import EncodedTask, get_encoded_dataset, mirror_half
 from .names import Registry, adopt_names, own_names, place_of
 from .sequence_model import SequenceModel, make_model, num_parameters
 from .tasks.base import Task, make_task
 from .training import NUMERICS, TrainingConfig, load_model, train
-from .trajectories import Trajectories, Windows, split_segments
+from .trajectories import Trajectories, Windows
 
 # %% ../nbs/13_experiments.ipynb #c005b
 def plain(what: str, # the option's name, for errors
@@ -222,24 +222,8 @@ def measure_imitation(model: SequenceModel, recipe: Recipe, places: "Places", *,
     "How well a model predicts what the expert does in new episodes."
     if wrong_clue and model.num_clues != 2: raise ValueError("wrong_clue is for an oracle that is told one of two clues")
     data, _ = recipe_data(recipe, places, progress=False, num_trajectories=num_trajectories, data_seed=data_seed, mirror=None)
-    parts = []
-    for rows in np.array_split(np.arange(len(data)), max(1, len(data)*recipe.length//4096)):
-        batch = data.batch(rows, recipe.length)
-        if wrong_clue: batch = batch._replace(clue=1 - batch.clue)
-        parts.append(_imitation(model.eval(), batch))
-    loss, right, steps = (sum(part) for part in zip(*parts))
-    return {"accuracy": float(right.sum()/steps.sum()), "loss": float(loss.sum()/steps.sum()),
-            "accuracy by segment": (right/steps).tolist(), "loss by segment": (loss/steps).tolist()}
-
-@torch.no_grad()
-def _imitation(model, batch): # sums by segment: loss, right actions, real steps
-    sums, memory = [], None
-    for segment in split_segments(batch, model.segment_length):
-        output, memory = model(segment, memory)
-        steps = segment.mask.sum()
-        right = (model.head.choose(output) == segment.action)[segment.mask].sum()
-        sums.append((model.head.loss(output, segment.action, segment.mask)*steps if steps else 0., right, steps))
-    return [torch.tensor(part) for part in zip(*sums)]
+    def told_otherwise(batch): return batch._replace(clue=1 - batch.clue)
+    return imitation_scores(model, data, recipe.length, told_otherwise if wrong_clue else None)
 
 # %% ../nbs/13_experiments.ipynb #c011
 PACKAGES = ("torch", "numpy", "gymnasium", "accelerate")
