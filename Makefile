@@ -1,8 +1,9 @@
-# rate_nb: `make tmaze` runs the main job, `make test` runs all tests. Each sets up what it needs, once.
+# rate_nb: `make tmaze` runs the main job, `make test` the tests. Each sets up what it needs, once.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help tmaze repro unknown-study test nbdev-test renderer lab notebooks readme docs
+.PHONY: help tmaze repro unknown-study test test-slow nbdev-test renderer lab notebooks readme
+.PHONY: docs book
 
 PYTHON ?= python3.11
 VENV   ?= .venv
@@ -10,13 +11,15 @@ OUT    ?= out/tmaze
 BIN    := $(VENV)/bin
 NAME   ?= vizdoom
 PRESET ?= laptop
+PORT   ?= 8888
 TMAZE  ?= {preset: laptop, studies: [figure 5], seeds: [0], models: [RATE, DT, BC-LSTM]}
 
 help:
 	@echo "make tmaze      the T-Maze study, one seed, three models: figures and executed notebook in $(OUT)"
 	@echo "make repro      another study: make repro NAME=vizdoom PRESET=laptop, of $(STUDIES)"
-	@echo "make test       all tests"
-	@echo "make lab        open the course in JupyterLab"
+	@echo "make test       all tests but the slow ones"
+	@echo "make test-slow  the slow tests: the book is built, and every link in it followed"
+	@echo "make lab        open the course in JupyterLab, at another port by make lab PORT=8899"
 	@echo "make notebooks  modules from notebooks, notebooks cleaned, README.md and Colab cells renewed"
 	@echo "make docs       the course as a book of web pages"
 
@@ -36,12 +39,13 @@ $(VENV)/installed-%: constraints.txt setup.py settings.ini | $(BIN)/python
 	@touch $(VENV)/installed-base $@
 
 # Memory Maze draws without a screen, by two system libraries that pip cannot bring
+LIBRARIES := $(shell sed -n 's/^apt_memory_maze = //p' settings.ini)
 renderer: $(VENV)/installed-dev
 	@$(BIN)/python -c 'import sys; from ctypes.util import find_library as found; sys.exit(not (found("EGL") and found("GL")))' || \
-	  { echo "Installing libegl1 and libgl1, by which Memory Maze draws"; \
+	  { echo "Installing $(LIBRARIES), by which Memory Maze draws"; \
 	    as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
-	    $$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends libegl1 libgl1 >/dev/null; } || \
-	  echo "That failed: have libegl1 and libgl1 installed, or the tests of Memory Maze will"
+	    $$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(LIBRARIES) >/dev/null; } || \
+	  echo "That failed: have $(LIBRARIES) installed, or the tests of Memory Maze will"
 
 # ---- the main job ----
 
@@ -76,13 +80,21 @@ test: export MPLBACKEND := agg
 test: $(VENV)/installed-dev renderer
 	$(BIN)/python -m pytest tests --durations=8 -ra $(TESTS)
 
+test-slow: export OMP_NUM_THREADS := 1
+test-slow: export MPLBACKEND := agg
+test-slow: $(VENV)/installed-dev renderer docs
+	$(BIN)/python -m pytest tests -m slow --durations=8 -ra $(TESTS)
+
 nbdev-test: $(VENV)/installed-dev renderer
 	$(BIN)/nbdev_test
 
 # ---- reading and writing the course ----
 
+# the whole repository is served, for notebooks show pictures of results/
+ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 lab: $(VENV)/installed-lab
-	$(BIN)/jupyter lab --notebook-dir=nbs
+	$(BIN)/jupyter lab --ServerApp.root_dir='$(CURDIR)' --port=$(PORT) $(ALLOW_ROOT) \
+	  --LabApp.default_url=/lab/tree/nbs/index.ipynb
 
 notebooks: $(VENV)/installed-dev
 	$(BIN)/nbdev_export
@@ -92,5 +104,9 @@ notebooks: $(VENV)/installed-dev
 readme: $(VENV)/installed-dev
 	$(BIN)/python docs/generate.py
 
-docs: $(VENV)/installed-docs
+# Jupyter Book holds back versions of libraries, so it has an environment of its own
+docs:
+	@$(MAKE) --no-print-directory book VENV=$(VENV)-docs
+
+book: $(VENV)/installed-docs
 	$(BIN)/python docs/book.py

@@ -1,4 +1,6 @@
-"""Builds the course as a book of web pages in _docs: `make docs`. Nothing is executed; the committed outputs are shown.
+"""Builds the course as a book of web pages in _docs: `make docs`.
+
+Nothing is executed; the committed outputs are shown.
 
 Below each exported cell stands nbdev's documentation of the public names in it."""
 import ast
@@ -7,21 +9,40 @@ import shutil
 import subprocess
 import sys
 from importlib import import_module
+from importlib.resources import files
+from operator import attrgetter
 from pathlib import Path
 
 import nbformat
 import yaml
-from generate import notebooks, read_settings
+from generate import ROOT, notebooks, read_settings
 from nbdev.showdoc import show_doc
 
-ROOT = Path(__file__).resolve().parent.parent
-BOOK = ROOT/"_proc"
+BOOK, DOCS = ROOT/"_proc", ROOT/"_docs"
+
+
+def is_patch(decorator: ast.expr) -> bool:
+    "Whether a decorator is fastcore's `@patch`, with or without options."
+    return ast.unparse(decorator).split("(")[0] == "patch"
+
+
+def public_names(source: str) -> list[str]:
+    "What an exported cell defines: functions, classes, and methods patched into a class."
+    names = []
+    for node in ast.parse(source).body:
+        if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or node.name[0] == "_": continue
+        owners = [""]
+        if isinstance(node, ast.FunctionDef) and any(map(is_patch, node.decorator_list)):
+            annotation = node.args.args[0].annotation  # one class, or several: `self: A | B`
+            owners = [f"{part.id}." for part in ast.walk(annotation) if isinstance(part, ast.Name)]
+        names += [owner + node.name for owner in owners]
+    return names
 
 
 def documentation(source: str, module) -> str:
-    "API tables of the public functions and classes that an exported cell defines."
-    names = [node.name for node in ast.parse(source).body if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name[0] != "_"]
-    tables = [show_doc(getattr(module, name), title_level=3)._repr_markdown_() for name in names if getattr(module, name, None) is not None]
+    "API tables of the public names that an exported cell defines."
+    tables = [show_doc(attrgetter(name)(module), title_level=3)._repr_markdown_()
+              for name in public_names(source)]
     return re.sub(r"\{target=[^}]*\}|\A-+\n+", "", "\n\n".join(tables))
 
 
@@ -48,23 +69,46 @@ def contents() -> dict:
             "parts": [{"caption": caption, "chapters": [{"file": file} for file in re.findall(r"\]\(([^):]+)\.ipynb\)", text)]} for caption, text in parts]}
 
 
-SETTINGS = {"title": "rate_nb", "author": "", "logo": "", "execute": {"execute_notebooks": "off"}, "only_build_toc_files": True,
-            "parse": {"myst_enable_extensions": ["dollarmath", "amsmath", "colon_fence"]}}
+SETTINGS = {
+    "title": "rate_nb", "author": "", "logo": "", "only_build_toc_files": True,
+    "execute": {"execute_notebooks": "off"},
+    "parse": {"myst_enable_extensions": ["dollarmath", "amsmath", "colon_fence"]},
+    "sphinx": {"config": {
+        "nb_render_markdown_format": "myst",  # Markdown outputs have tables and live links too
+        "mathjax_path": "mathjax/tex-chtml.js",  # in _static, so that formulas need no network
+        "suppress_warnings": ["myst.header"]}},  # API headings have one level wherever they stand
+}
+MATHJAX = ("tex-chtml.js", "input/tex/extensions", "output/chtml/fonts")  # what formulas need
 
-if __name__ == "__main__":
+
+def copy_to(source: Path, target: Path) -> None:
+    "Copies a file or a folder, and makes the folders above the target."
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
+
+
+def write_sources() -> None:
+    "What Jupyter Book reads: notebooks as pages, pictures, contents and settings."
     shutil.rmtree(BOOK, ignore_errors=True)
     for path in [ROOT/"nbs"/"index.ipynb", *notebooks(ROOT)]:
         target = BOOK/path.relative_to(ROOT/"nbs")
         target.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(page(path), target)
-    index, address = BOOK/"index.ipynb", "{git_url}/blob/{branch}/".format(**read_settings(ROOT))
-    text = index.read_text(encoding="utf-8").replace("](../results/", "](results/").replace("](../", f"]({address}")
+    index = BOOK/"index.ipynb"
+    address = "{git_url}/blob/{branch}/".format(**read_settings(ROOT))
+    text = index.read_text(encoding="utf-8")
+    text = text.replace("](../results/", "](results/").replace("](../", f"]({address}")
     index.write_text(text, encoding="utf-8")
-    for picture in (ROOT/"results").rglob("*.png"):
-        target = BOOK/picture.relative_to(ROOT)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(picture, target)
+    for picture in (ROOT/"results").rglob("*.png"): copy_to(picture, BOOK/picture.relative_to(ROOT))
     (BOOK/"_toc.yml").write_text(yaml.safe_dump(contents(), sort_keys=False))
     (BOOK/"_config.yml").write_text(yaml.safe_dump(SETTINGS))
-    subprocess.run([Path(sys.executable).with_name("jupyter-book"), "build", str(BOOK), "--path-output", str(ROOT/"_docs"), "--quiet"], check=True)
-    print("The book: _docs/_build/html/index.html")
+
+
+if __name__ == "__main__":
+    write_sources()
+    shutil.rmtree(DOCS, ignore_errors=True)  # or pages of notebooks that are gone would stay
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", BOOK, "--quiet"]
+    subprocess.run([*command, "--path-output", DOCS], check=True)
+    html, mathjax = DOCS/"_build"/"html", Path(str(files("mathjax")))/"static"/"mathjax"/"es5"
+    for part in MATHJAX: copy_to(mathjax/part, html/"_static"/"mathjax"/part)
+    print(f"The book: {html.relative_to(ROOT)}/index.html")

@@ -1,6 +1,8 @@
-"""Writes what follows from other files: the Colab cell of every notebook (from settings.ini), and README.md (from nbs/index.ipynb).
+"""Writes what follows from other files: the Colab cell of every notebook (from settings.ini and the
+notebook's name and imports), and README.md (from nbs/index.ipynb).
 
-The public address of the repository stands in settings.ini alone; after a change there, run this script (`make readme`)."""
+The public address of the repository, the extras and the system libraries that an extra needs stand
+in settings.ini alone; after a change there, run this script (`make readme`)."""
 import os
 import re
 from configparser import ConfigParser
@@ -11,10 +13,13 @@ from nbclient import NotebookClient
 from nbconvert import MarkdownExporter
 from traitlets.config import Config
 
+ROOT = Path(__file__).resolve().parent.parent
 COLAB_CELL = """#| hide
 import sys
 if "google.colab" in sys.modules:  # on Colab the library has to be installed first
-    %pip install -q "{name} @ git+{git_url}@{branch}\""""
+    %pip install -q "{requirement}\""""
+COLAB_LIBRARIES = """
+    !apt-get install -qq {libraries} > /dev/null"""
 
 
 def read_settings(root: Path) -> dict:
@@ -30,6 +35,44 @@ def notebooks(root: Path) -> list[Path]:
             if path.name != "index.ipynb" and not any(part[0] in "._" for part in path.relative_to(root).parts)]
 
 
+def packages(requirements: str) -> set[str]:
+    "The names by which required packages are imported, where both are named alike."
+    names = [re.match(r"[\w.-]+", requirement).group() for requirement in requirements.split()]
+    return {name.lower().replace("-", "_") for name in names}
+
+
+def packages_of_extras(settings: dict) -> dict[str, set[str]]:
+    "Of every extra, the packages that it brings and the library alone does not."
+    always = packages(settings["requirements"])
+    return {key.removeprefix("extra_"): packages(value) - always
+            for key, value in settings.items() if key.startswith("extra_")}
+
+
+def extras_of(path: Path, root: Path) -> list[str]:
+    "The extras that a notebook needs: those in its name, and those whose packages it imports."
+    offered = packages_of_extras(read_settings(root))
+    name = re.sub(r"\W", "_", str(path.relative_to(root/"nbs").with_suffix("")))
+    needed = [extra for extra in offered if f"_{extra}_" in f"_{name}_"]
+    code = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells
+                     if cell.cell_type == "code")
+    imported = set(re.findall(r"^\s*(?:from|import) (\w+)", code, re.MULTILINE))
+    for package in sorted(imported):
+        offering = [extra for extra in offered if package in offered[extra]]
+        if offering and not set(offering) & set(needed): needed.append(offering[0])
+    return needed
+
+
+def colab_cell(path: Path, root: Path) -> str:
+    "The cell that installs on Colab what a notebook needs: the library, extras, system libraries."
+    settings, extras = read_settings(root), extras_of(path, root)
+    names = ",".join(extras).replace("_", "-")
+    package = settings["lib_name"] + (f"[{names}]" if names else "")
+    requirement = f"{package} @ git+{settings['git_url']}@{settings['branch']}"
+    libraries = " ".join(settings[key] for extra in extras if (key := f"apt_{extra}") in settings)
+    source = COLAB_CELL.format(requirement=requirement)
+    return source + (COLAB_LIBRARIES.format(libraries=libraries) if libraries else "")
+
+
 def write_colab_cell(path: Path, source: str) -> None:
     "Makes the second cell of a notebook the one that installs the library on Colab; leaves a notebook alone that has it."
     notebook = nbformat.read(path, as_version=4)
@@ -38,6 +81,11 @@ def write_colab_cell(path: Path, source: str) -> None:
     colab = nbformat.v4.new_code_cell(source, id="colab")
     notebook.cells = [cells[0], colab, *cells[1:]]
     nbformat.write(notebook, path)
+
+
+def write_colab_cells(root: Path) -> None:
+    "The Colab cell of every notebook."
+    for path in notebooks(root): write_colab_cell(path, colab_cell(path, root))
 
 
 def execute(path: Path) -> None:
@@ -69,9 +117,6 @@ def readme(root: Path) -> str:
 
 
 if __name__ == "__main__":
-    here = Path(__file__).resolve().parent.parent
-    settings = read_settings(here)
-    source = COLAB_CELL.format(name=settings["lib_name"], git_url=settings["git_url"], branch=settings["branch"])
-    for path in notebooks(here): write_colab_cell(path, source)
-    execute(here/"nbs"/"index.ipynb")
-    (here/"README.md").write_text(readme(here), encoding="utf-8")
+    write_colab_cells(ROOT)
+    execute(ROOT/"nbs"/"index.ipynb")
+    (ROOT/"README.md").write_text(readme(ROOT), encoding="utf-8")

@@ -1,4 +1,5 @@
-"Every notebook runs from top to bottom, as `nbdev_test` runs it, each in a process of its own."
+"""Every notebook runs from top to bottom, as `nbdev_test` runs it, each in a process of its own, and
+loads no simulator that its Colab cell would not install."""
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +9,16 @@ from conftest import ROOT, all_notebooks, notebook_id
 from nbdev.config import get_config
 from nbdev.doclinks import nbglob
 
+sys.path.insert(0, str(ROOT/"docs"))
+import generate
+
 RUN = """
 import sys
 from pathlib import Path
 from nbdev.test import test_nb
+before = set(sys.modules)
 passed, seconds = test_nb(Path(sys.argv[1]), skip_flags=sys.argv[3].split(), basepath=sys.argv[2])
+print("loaded:", *{name.partition(".")[0] for name in set(sys.modules) - before})
 sys.exit(not passed)
 """
 
@@ -22,6 +28,11 @@ def test_notebook(path):
     command = [sys.executable, "-c", RUN, str(path), str(ROOT), get_config(path=ROOT).tst_flags]
     done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, f"{notebook_id(path)} failed:\n{done.stdout[-1000:]}\n{done.stderr[-6000:]}"
+    offered = generate.packages_of_extras(generate.read_settings(ROOT))
+    brought = set().union(*(offered[extra] for extra in generate.extras_of(path, ROOT)))
+    loaded = set(done.stdout.rsplit("loaded:", 1)[1].split())
+    lacking = loaded & set().union(*offered.values()) - brought
+    assert not lacking, f"its Colab cell installs no extra with {', '.join(sorted(lacking))}"
 
 
 def test_these_are_the_notebooks_of_nbdev_test():

@@ -112,9 +112,8 @@ def test_nothing_is_left_to_do():
 
 @pytest.mark.parametrize("path", generator().notebooks(ROOT), ids=notebook_id)
 def test_colab_cell_is_made_from_settings(path, copy):
-    settings = generator().read_settings(ROOT)
     target = copy/path.relative_to(ROOT)
-    generator().write_colab_cell(target, generator().COLAB_CELL.format(name=settings["lib_name"], git_url=settings["git_url"], branch=settings["branch"]))
+    generator().write_colab_cell(target, generator().colab_cell(path, ROOT))
     assert target.read_bytes() == path.read_bytes(), f"{notebook_id(path)}: run `make notebooks`"
 
 
