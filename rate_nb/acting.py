@@ -8,12 +8,11 @@ __all__ = ['Agent']
 # %% ../nbs/08_acting.ipynb #c003
 import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor
 
 from .checks import Flag, Number, Whole
 from .sequence_model import SequenceModel
-from .spaces import array_space, check_same_space, conform, to_array
+from .spaces import actions_out, check_same_space, observations_in
 
 # %% ../nbs/08_acting.ipynb #c006
 class Agent:
@@ -51,26 +50,12 @@ class Agent:
         check_same_space(self.model.observation_space, observation_space, "observations")
         check_same_space(self.model.action_space, action_space, "actions")
 
-    def _observed(self, observation):
-        "The observations as the model takes them."
-        space, batch = self.model.observation_space, len(self.return_to_go)
-        array = to_array(space, observation, batch)
-        if len(array) != batch:
-            raise ValueError(f"observations of {len(array)} episodes, but this agent was reset for {batch}: "
-                             "call reset(batch) with the number of episodes")
-        return torch.as_tensor(conform(space, array, "observations"), device=self.device)
-
-    def _chosen(self, action):
-        "The actions as the environment takes them: in the type of its space, and within its bounds."
-        space, action = self.model.action_space, action.cpu().numpy()
-        return np.clip(action.astype(space.dtype), space.low, space.high) if isinstance(space, spaces.Box) else action
-
     @torch.inference_mode()
     def act(self, observation, # (batch, …), or a dict or tuple of such, as the environments return them
             reward: np.ndarray | None = None, # (batch,) that the previous actions earned; None at the first step
            ) -> np.ndarray: # (batch, *action space's shape)
         "One action for each episode. Raises ValueError for observations that do not fit the model's space, or hold NaN."
-        observation = self._observed(observation)
+        observation = torch.as_tensor(observations_in(self.model.observation_space, observation, len(self.return_to_go)), device=self.device)
         if self.state is None: raise ValueError("an oracle has to be told the clue: call watch(infos) after reset(batch)")
         if reward is not None: self.return_to_go -= torch.as_tensor(reward, dtype=torch.float32, device=self.device)
         if self.restart_every is not None and self.steps % self.restart_every == 0: self.return_to_go.fill_(self.target_return)
@@ -78,4 +63,4 @@ class Agent:
         output, self.state = self.model.step(observation, self.return_to_go, self.previous_action, self.state)
         self.output = output
         self.previous_action = self.model.head.choose(output, self.generator)
-        return self._chosen(self.previous_action)
+        return actions_out(self.model.action_space, self.previous_action.cpu().numpy())

@@ -74,6 +74,7 @@ class VectorEncoder(nn.Linear):
         x = x.to(self.weight.dtype)
         return super().forward(x / 255 if self.is_bytes else x)
 
+# %% ../nbs/02_encoders.ipynb #c007f
 class CodeEncoder(nn.Embedding):
     "A learned vector for each value of each component of whole numbers; those of all components are added."
     def __init__(self, space: spaces.Space, # Discrete, MultiDiscrete or MultiBinary
@@ -89,6 +90,7 @@ class CodeEncoder(nn.Embedding):
         codes = codes.reshape(*codes.shape[:codes.ndim - self.num_axes], len(self.shift))
         return super().forward((codes + self.shift).maximum(self.least)).sum(-2)
 
+# %% ../nbs/02_encoders.ipynb #c007h
 class GridEncoder(nn.Module):
     "A small grid of bytes, such as MiniGrid's codes of objects: each byte has a learned vector, and a linear map reads them all."
     def __init__(self, space: spaces.Box, # (height, width, channels) or (channels, height, width) uint8
@@ -122,6 +124,7 @@ class GreyEncoder(ImageEncoder):
                ) -> Tensor: # (..., num_features)
         return super().forward(images.unsqueeze(-3))
 
+# %% ../nbs/02_encoders.ipynb #c007i
 @singledispatch
 def observation_encoder(space: spaces.Space, # the environment's observation space
                         d_model: int, # width of the vectors
@@ -130,6 +133,7 @@ def observation_encoder(space: spaces.Space, # the environment's observation spa
     raise TypeError(f"no observation encoder for {space}: register one with "
                     f"@observation_encoder.register({type(space).__name__})")
 
+# %% ../nbs/02_encoders.ipynb #c007j
 @observation_encoder.register
 def _(space: spaces.Box, d_model):
     shape, is_bytes = space.shape, space.dtype == np.uint8
@@ -143,6 +147,7 @@ def _(space: spaces.Box, d_model):
     if len(shape) == 2 and is_bytes and min(shape) >= SMALLEST_IMAGE: return GreyEncoder((1, *shape), d_model)
     return VectorEncoder(space, d_model)
 
+# %% ../nbs/02_encoders.ipynb #c007k
 @observation_encoder.register(spaces.Discrete)
 @observation_encoder.register(spaces.MultiDiscrete)
 @observation_encoder.register(spaces.MultiBinary)

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['CODES', 'say', 'leaves', 'array_space', 'to_array', 'components', 'array_type', 'conform_shape', 'check_range',
-           'conform', 'check_types', 'check_bounds', 'check_facts', 'check_same_space']
+           'conform', 'check_types', 'check_bounds', 'observations_in', 'actions_out', 'check_facts',
+           'check_same_space']
 
 # %% ../nbs/01b_spaces.ipynb #c003
 from functools import singledispatch
@@ -151,6 +152,24 @@ def check_bounds(space: spaces.Space, # of the model
     if (actions < space.low - slack).any() or (actions > space.high + slack).any():
         raise ValueError(f"{what} from {actions.min():g} to {actions.max():g} are outside {space}: clip them to its bounds, as the "
                          "environment did, or build the model with their own space")
+
+# %% ../nbs/01b_spaces.ipynb #c021c
+def observations_in(space: spaces.Space, # of the model's observations
+                    observations, # (num, …), or a dict or tuple of such, as a vector environment returns them
+                    num: int, # of environments
+                   ) -> np.ndarray: # (num, *array_space(space).shape), as the model takes them
+    "One step's observations, conformed. Raises ValueError for another number of them, and what `conform` raises."
+    array = to_array(space, observations, num)
+    if len(array) != num:
+        raise ValueError(f"observations of {len(array)} episodes, but this agent was reset for {num}: "
+                         "call reset(batch) with the number of episodes")
+    return conform(space, array, "observations")
+
+def actions_out(space: spaces.Space, # of the environment's actions
+                actions: np.ndarray, # (num, *space.shape), as a head chooses them
+               ) -> np.ndarray: # the same, of the space's type and within its bounds
+    "One step's actions, as the environment takes them."
+    return np.clip(actions.astype(space.dtype), space.low, space.high) if isinstance(space, spaces.Box) else actions
 
 # %% ../nbs/01b_spaces.ipynb #c023
 def check_facts(space: spaces.Space, # of the model

@@ -18,7 +18,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 from torch import nn
 from tqdm.auto import tqdm
 
-from .checks import Choice, Flag, Number, Whole, check_fields
+from .checks import Choice, Number, Whole, check_fields
 from .encoders import fit_to_data
 from .sequence_model import SequenceModel
 from .spaces import array_space, check_bounds, check_facts, conform, conform_shape
@@ -246,10 +246,8 @@ def train(model: SequenceModel, # is trained in place
          ) -> list[dict]: # history: iteration, loss, gradient norm, learning rate, seconds, and how many of them went into making batches
     """Train, or continue where `folder` left off, until `config.iterations`; ends with `model.safetensors` there.
 
-    Raises ValueError when the data do not fit the model, a trajectory is longer than `length`, or `folder` holds another training;
-    FloatingPointError when the loss is not finite."""
-    length, checkpoint_every, log_every = Whole(1)("length", length), Whole(1)("checkpoint_every", checkpoint_every), Whole(1)("log_every", log_every)
-    Flag()("progress", progress)
+    Raises ValueError for data that do not fit the model or `length`, or a folder of another training; FloatingPointError if the loss is not finite."""
+    for name, number in (("length", length), ("checkpoint_every", checkpoint_every), ("log_every", log_every)): Whole(1)(name, number)
     trajectories = fit_to_model(trajectories, model)
     if fingerprint is None: fingerprint = default_fingerprint(model, trajectories, config, length)
     (folder := Path(folder).expanduser()).mkdir(parents=True, exist_ok=True)
@@ -259,10 +257,7 @@ def train(model: SequenceModel, # is trained in place
     checkpoint = folder/"checkpoint.safetensors"
     iteration, history = _resume(checkpoint, fingerprint, model, optimizer)
 
-    def save():
-        if accelerator.is_main_process:
-            save_tensors(checkpoint, _training_state(model, optimizer), fingerprint=fingerprint, iteration=iteration, history=history)
-
+    save = partial(_save_checkpoint, accelerator, checkpoint, model, optimizer, fingerprint, history)
     clock, seconds, data_seconds = time.perf_counter(), *([history[-1][spent] for spent in ("seconds", "data_seconds")] if history else [0., 0.])
     bar = tqdm(total=config.iterations, initial=iteration, desc="training", disable=not progress or not accelerator.is_main_process)
     with deferred_interrupt() as interrupted, bar:
@@ -288,9 +283,9 @@ def train(model: SequenceModel, # is trained in place
                     history.append({"iteration": iteration, "seconds": seconds, "data_seconds": data_seconds} | on_checkpoint(iteration, model))
                     clock = time.perf_counter()
                     model.train()
-                save()
+                save(iteration)
             if interrupted():
-                save()
+                save(iteration)
                 raise KeyboardInterrupt(f"stopped after iteration {iteration}; the same call continues from there")
     accelerator.end_training()
     save_model(folder/"model.safetensors", model, fingerprint)
@@ -308,6 +303,10 @@ def _resume(checkpoint, fingerprint, model, optimizer): # iteration and history
     tensors, header = load_tensors(checkpoint, fingerprint)
     _restore_training_state(tensors, model, optimizer)
     return header["iteration"], header["history"]
+
+def _save_checkpoint(accelerator, path, model, optimizer, fingerprint, history, iteration):
+    if not accelerator.is_main_process: return
+    save_tensors(path, _training_state(model, optimizer), fingerprint=fingerprint, iteration=iteration, history=history)
 
 def _own_indices(trajectories, config, iteration, accelerator): # this process's share of a batch, longest first
     allowed = np.flatnonzero(trajectories.lengths <= config.longest_trajectory(iteration))
