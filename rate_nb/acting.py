@@ -11,6 +11,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from .checks import Flag, Number, Whole
 from .sequence_model import SequenceModel
 from .spaces import array_space, check_same_space, conform, to_array
 
@@ -23,16 +24,15 @@ class Agent:
                  seed: int = 0, # of those draws
                  restart_every: int | None = None, # steps after which it asks for the target return anew; None: never
                 ):
-        if not np.isfinite(target_return): raise ValueError(f"target_return is {target_return}: give the return to ask for, a number")
-        if restart_every is not None and restart_every < 1: raise ValueError(f"restart_every is {restart_every}: give at least 1 step, or None")
-        self.model, self.target_return = model.eval(), target_return
-        self.sample, self.seed, self.restart_every = sample, seed, restart_every
+        self.model, self.target_return = model.eval(), Number()("target_return", target_return)
+        self.sample, self.seed = Flag()("sample", sample), Whole(0)("seed", seed)
+        self.restart_every = Whole(1, optional=True)("restart_every", restart_every)
         self.device = next(model.parameters()).device
 
     def reset(self, batch: int # episodes that begin now
              ) -> None:
         "Forget everything."
-        if batch < 1: raise ValueError(f"an agent plays at least 1 episode, not {batch}")
+        batch = Whole(1)("batch", batch)
         self.state = None if self.model.num_clues else self._start(batch)
         self.return_to_go = torch.full((batch,), float(self.target_return), device=self.device)
         self.previous_action, self.steps = None, 0

@@ -16,7 +16,7 @@ import numpy as np
 # %% ../nbs/00d_checks.ipynb #c005
 @dataclass(frozen=True)
 class Number:
-    "A real number within bounds. Called with (name, value), returns it as a float; raises ValueError or TypeError that names it."
+    "A real number within bounds. Called with (name, value), returns it as Python's own; raises ValueError or TypeError that names it."
     least: float = -math.inf  # the smallest allowed
     most: float = math.inf    # the largest allowed
     above: float = -math.inf  # it has to be larger
@@ -32,7 +32,7 @@ class Number:
         return number
 
     def _right_kind(self, value): return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
-    def _plain(self, value): return float(value)
+    def _plain(self, value): return int(value) if isinstance(value, Integral) else float(value)
     def _noun(self): return "a finite number"
 
     def _wanted(self):
@@ -43,7 +43,6 @@ class Number:
 class Whole(Number):
     "A whole number within bounds. Called with (name, value), returns it as an int; raises ValueError or TypeError that names it."
     def _right_kind(self, value): return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
-    def _plain(self, value): return int(value)
     def _noun(self): return "a whole number"
 
 # %% ../nbs/00d_checks.ipynb #c007

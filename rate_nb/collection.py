@@ -32,7 +32,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from tqdm.auto import tqdm
 
 import rate_nb
+from .checks import Flag, Whole
 from .frames import FrameStacks, last_stacks, newest, stacked
+from .spaces import conform, to_array
 from .tasks.base import Expert, Task
 from .trajectories import PageHints, Trajectories, array_hash
 
@@ -43,13 +45,13 @@ def play_round(
     expert: Expert,
     seed: int,  # row i plays the episode of seed + i
 ) -> Trajectories:  # env.num_envs episodes, in the order of the rows
-    "Every row plays one episode. Raises RuntimeError if one outlasts `task.max_steps`."
+    "Every row plays one episode. Raises RuntimeError if one outlasts `task.max_steps`, ValueError for actions outside the space."
     observations, infos = env.reset(seed=seed)
     expert.reset(env.num_envs)
     clues = np.array(infos['clue']) if 'clue' in infos else None
     playing = np.ones(env.num_envs, dtype=bool)
     record, (terminated, truncated) = [], np.zeros((2, env.num_envs), dtype=bool)
-    shown = np.array(_newest_frames(task, observations))
+    shown = _shown(task, observations, env.num_envs)
     last = np.empty_like(shown)
     while playing.any():
         if len(record) == task.max_steps:
@@ -59,26 +61,28 @@ def play_round(
         labels = np.array(getattr(expert, 'labels', actions))
         observations, rewards, *ends, infos = env.step(actions)
         record.append((shown, labels, np.array(rewards), playing))
-        shown = np.array(_newest_frames(task, observations))
+        shown = _shown(task, observations, env.num_envs)
         ended = playing & (ends[0] | ends[1])
         last[ended], terminated[ended], truncated[ended] = shown[ended], ends[0][ended], ends[1][ended]
         playing = playing & ~ended
     *arrays, alive = (np.stack(part).swapaxes(0, 1) for part in zip(*record))   # (row, time, …)
     (frames, actions, rewards), lengths = (array[alive] for array in arrays), alive.sum(axis=1)
+    actions = conform(task.action_space, actions, f"the expert's actions in task {task.name}")
     seen = stacked(frames, lengths, task.frame_stack)
     return Trajectories(seen, actions, rewards, lengths, clues, terminated, truncated, last_stacks(seen, last))
 
 
-def _newest_frames(task: Task, observations: np.ndarray) -> np.ndarray:
-    "Of stacks, the newest frame of each."
-    return observations if task.frame_stack == 1 else observations[:, -1]
+def _shown(task: Task, observations, num: int) -> np.ndarray: # (num, …)
+    "What is recorded of the observations of `num` environments: composed ones flattened, and of stacks the newest frame of each."
+    observations = to_array(task.observation_space, observations, num)
+    return np.array(observations if task.frame_stack == 1 else observations[:, -1])
 
 # %% ../nbs/09_collection.ipynb #c016
 def first_seed(
     seed: int,  # seed of the dataset, 0 or more
 ) -> int:  # seed of its first episode, below 2**31 - 2**24
     "Where the episode seeds of a dataset start; far apart for neighbouring dataset seeds."
-    if seed < 0: raise ValueError(f'seed is {seed}; give 0 or more')
+    seed = Whole(0)('seed', seed)
     return int(np.random.SeedSequence([seed, 2306, 9459]).generate_state(1)[0]) % (2**31 - 2**24)
 
 # %% ../nbs/09_collection.ipynb #c019
@@ -92,6 +96,8 @@ def play_rounds(
     expert: Expert | None = None,  # who plays; None: the task's own expert
 ) -> Iterator[Trajectories]:
     "Rounds of at most `num_envs` episodes, until episode `num_trajectories - 1` is played; closes its environments."
+    num_trajectories, num_envs = Whole(1)('num_trajectories', num_trajectories), Whole(1)('num_envs', num_envs)
+    first, progress = Whole(0)('first', first), Flag()('progress', progress)
     start, env, expert = first_seed(seed), None, task.make_expert() if expert is None else expert
     clock, steps = time.perf_counter(), 0
     bar = tqdm(total=num_trajectories, initial=first, desc=f'collect {task.name}', unit='episode', disable=not progress)
@@ -111,11 +117,6 @@ def play_rounds(
         if env is not None: env.close()
 
 # %% ../nbs/09_collection.ipynb #c020
-def _check_numbers(num_trajectories: int, num_envs: int) -> None:
-    if num_trajectories < 1: raise ValueError(f'num_trajectories is {num_trajectories}; collect at least 1')
-    if num_envs < 1: raise ValueError(f'num_envs is {num_envs}; give at least 1')
-
-
 def collect(
     task: Task,
     num_trajectories: int,
@@ -125,7 +126,6 @@ def collect(
     expert: Expert | None = None,  # who plays; None: the task's own expert
 ) -> Trajectories:
     "Let an expert play `num_trajectories` episodes, in memory. Raises ValueError for numbers below 1."
-    _check_numbers(num_trajectories, num_envs)
     with closing(play_rounds(task, num_trajectories, seed, num_envs, progress=progress, expert=expert)) as rounds:
         return Trajectories.concatenate(rounds)
 
@@ -179,7 +179,7 @@ def save_dataset(
     manifest: dict,  # from `make_manifest`, of the same trajectories
 ) -> Path:  # the folder
     "Write a dataset atomically. Raises FileExistsError if `folder` is there already."
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if folder.exists(): raise FileExistsError(f'{folder} exists already: choose another folder or delete it first')
     unfinished = folder.parent / f'.{folder.name}.{uuid.uuid4().hex[:8]}.unfinished'
     unfinished.mkdir(parents=True)
@@ -217,7 +217,7 @@ def load_dataset(
     verify: bool = True,  # compare all content with its hash (reads every byte once)
 ) -> tuple[Trajectories, dict]:  # the data and its manifest
     "Read a dataset. Raises FileNotFoundError if there is none, ValueError if it is another's or damaged."
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     manifest = _read_manifest(folder)
     wanted = json.loads(json.dumps({'task': task.name, 'options': task.options()}))
     found = {key: manifest.get(key) for key in wanted}
@@ -339,8 +339,8 @@ def collect_to_disk(
     progress: bool = True,  # show a bar
 ) -> None:
     "Collect a dataset round by round; continues what an interrupted call left. Raises ValueError for numbers below 1."
-    _check_numbers(num_trajectories, num_envs)
-    folder, generator = Path(folder), type(task.make_expert()).__name__
+    Whole(1)('num_trajectories', num_trajectories), Whole(1)('num_envs', num_envs), Whole(0)('seed', seed)
+    folder, generator = Path(folder).expanduser(), type(task.make_expert()).__name__
     unfinished, origin = folder.parent / f'.{folder.name}.unfinished', _origin(task, seed, generator)
     left = _read_progress(unfinished, origin)
     if left['episodes'] == 0: shutil.rmtree(unfinished, ignore_errors=True)
@@ -357,8 +357,9 @@ def dataset_folder(
     root: str | Path,  # where datasets live
 ) -> Path:  # root / task_options_number_seed, the options as 8 digits of a hash
     "The folder of a collected dataset; another folder for any other choice."
+    num_trajectories, seed = Whole(1)('num_trajectories', num_trajectories), Whole(0)('seed', seed)
     options = hashlib.sha256(json.dumps(task.options(), sort_keys=True).encode()).hexdigest()[:8]
-    return Path(root) / f'{task.name}_{options}_{num_trajectories}_seed{seed}'
+    return Path(root).expanduser() / f'{task.name}_{options}_{num_trajectories}_seed{seed}'
 
 # %% ../nbs/09_collection.ipynb #c067
 @contextmanager
@@ -406,6 +407,7 @@ def get_dataset(
     mmap: bool = True,  # leave observations on disk; False reads all into memory
 ) -> tuple[Trajectories, dict]:  # the data and its manifest
     "Load the dataset; collect or bring it first, or go on doing so, if it is not there yet."
+    num_envs = Whole(1, optional=True)('num_envs', num_envs)
     folder = dataset_folder(task, num_trajectories, seed, root)
     if not folder.exists():
         with one_at_a_time(folder):

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from .attention import AttentionPlan, Dropout, IncrementalAttention, RelativeAttention, attention_mask, distance_table
+from .checks import Flag, Number, Whole, check_fields
 from .encoders import ReturnEncoder, action_encoder, action_head, observation_encoder
-from .memory import make_valve
+from .memory import VALVES, make_valve
 from .names import Registry
 from .sequence_model import SequenceModel
 from .trajectories import Segment
@@ -137,13 +138,18 @@ class RATEConfig:
     head_bias: bool | None = None   # False: the head has no bias
 
     def __post_init__(self):
+        size, length, flag, habit = Whole(1, most=2**16), Whole(0), Flag(), Flag(optional=True)
+        check_fields(self, d_model=size, num_layers=Whole(1, most=1000), num_heads=size, d_head=size, segment_length=Whole(1),
+                     memory_tokens=Whole(0, most=2**16), valve_heads=Whole(1), cache_length=length, memory_sees_cache=flag,
+                     skip_ffn=flag, d_inner=size, double_residual=flag, dropout=Number(0, below=1), attention_dropout=Number(0, below=1),
+                     overlap=length, action_dropout=Number(0, 1), see_return=flag, return_scale=Number(above=0),
+                     num_clues=Whole(0, most=2**16), bias_gain=Number(0, optional=True), norm_cache=habit, same_start=habit,
+                     tanh_action=habit, tanh_return=habit, head_bias=habit)
         LAYERS.find(self.layer)
-        if self.segment_length < 1: raise ValueError(f"segment_length must be at least 1 step, not {self.segment_length}")
-        if not 0 <= self.overlap < self.segment_length:
+        VALVES.find(self.valve)
+        if self.d_model % 2: raise ValueError(f"d_model is {self.d_model}: give an even number, half of it for sines and half for cosines")
+        if self.overlap >= self.segment_length:
             raise ValueError(f"overlap must be at least 0 and below segment_length ({self.segment_length}), not {self.overlap}")
-        if not 0 <= self.action_dropout <= 1: raise ValueError(f"action_dropout is a probability, not {self.action_dropout}")
-        if self.return_scale <= 0: raise ValueError(f"return_scale must be above 0, not {self.return_scale}")
-        if self.bias_gain is not None and self.bias_gain < 0: raise ValueError(f"bias_gain is a size, not {self.bias_gain}")
         if self.norm_cache is False and self.layer == "trxl":
             raise ValueError('norm_cache=False is for layers that norm first, trxl_i and gtrxl: with layer="trxl" leave it None')
 
@@ -319,7 +325,8 @@ def step(self: RATE, observation: Tensor, # (batch, …)
     return self.head(output), state
 
 # %% ../nbs/07_rate.ipynb #c052
-def _config(config: dict) -> RATEConfig:
+def _config(config: dict, num_segments: int) -> RATEConfig:
+    Whole(1)("num_segments", num_segments)
     known = {f.name for f in fields(RATEConfig)}
     if unknown := set(config) - known:
         raise ValueError(f"unknown option {', '.join(sorted(unknown))}: choose from {', '.join(sorted(known))}")
@@ -327,26 +334,26 @@ def _config(config: dict) -> RATEConfig:
 
 def rate(observation_space, action_space, *, num_segments: int = 3, **config) -> RATE:
     "Memory tokens with a valve; with `cache_length` also cached states."
-    return RATE(observation_space, action_space, _config(config))
+    return RATE(observation_space, action_space, _config(config, num_segments))
 
 def rmt(observation_space, action_space, *, num_segments: int = 3, **config) -> RATE:
     "Recurrent Memory Transformer (Bulatov et al. 2022): what is written is what is read next, without a valve."
-    return RATE(observation_space, action_space, _config(config | {"valve": "none"}))
+    return RATE(observation_space, action_space, _config(config | {"valve": "none"}, num_segments))
 
 def trxl(observation_space, action_space, *, num_segments: int = 3, segment_length: int = 10, **config) -> RATE:
     "Transformer-XL (Dai et al. 2019): only cached states, of `num_segments` segments unless `cache_length` says otherwise."
     return RATE(observation_space, action_space, _config(
         {"cache_length": 3*segment_length*num_segments} | config
-        | {"segment_length": segment_length, "memory_tokens": 0, "valve": "none"}))
+        | {"segment_length": segment_length, "memory_tokens": 0, "valve": "none"}, num_segments))
 
 def dt(observation_space, action_space, *, num_segments: int = 3, segment_length: int = 10, **config) -> RATE:
     "Decision Transformer (Chen et al. 2021): one window of `num_segments · segment_length` steps, no memory."
     return RATE(observation_space, action_space, _config(
         {"overlap": segment_length*(num_segments - 1)} | config
-        | {"segment_length": segment_length*num_segments, "memory_tokens": 0, "valve": "none", "cache_length": 0}))
+        | {"segment_length": segment_length*num_segments, "memory_tokens": 0, "valve": "none", "cache_length": 0}, num_segments))
 
 def oracle_dt(observation_space, action_space, *, num_segments: int = 3, segment_length: int = 10, **config) -> RATE:
     "DT that is told what there is to remember: one token before and after its window (RATE, Table 5)."
     return RATE(observation_space, action_space, _config(
         {"overlap": segment_length*(num_segments - 1), "num_clues": 2} | config
-        | {"segment_length": segment_length*num_segments, "memory_tokens": 1, "valve": "keep", "cache_length": 0}))
+        | {"segment_length": segment_length*num_segments, "memory_tokens": 1, "valve": "keep", "cache_length": 0}, num_segments))

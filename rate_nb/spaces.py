@@ -29,13 +29,16 @@ def leaves(space: spaces.Space # any
     if isinstance(space, spaces.Tuple): return [leaf for part in space for leaf in leaves(part)]
     return [space]
 
+def _refuse_parts_without_arrays(space):
+    if all(isinstance(leaf, (spaces.Box, *CODES)) for leaf in leaves(space)): return
+    raise TypeError(f"{say(space)} has no arrays of a fixed shape: wrap the environment so that it shows a Box, Discrete, "
+                    "MultiDiscrete, MultiBinary, Dict or Tuple space (gymnasium.wrappers has FilterObservation, FlattenObservation)")
+
 def array_space(space: spaces.Space # any
                ) -> spaces.Space: # Box, Discrete, MultiDiscrete or MultiBinary
     "The space of the arrays that stand for this one's values: itself, or the flattened one of a Dict or Tuple. Raises TypeError if there is none."
     if isinstance(space, (spaces.Box, *CODES)): return space
-    if not all(isinstance(leaf, (spaces.Box, *CODES)) for leaf in leaves(space)):
-        raise TypeError(f"{say(space)} has no arrays of a fixed shape: wrap the environment so that it shows a Box, Discrete, "
-                        "MultiDiscrete, MultiBinary, Dict or Tuple space (gymnasium.wrappers has FilterObservation, FlattenObservation)")
+    _refuse_parts_without_arrays(space)
     flat = flatten_space(space)
     return spaces.Box(flat.low.astype(np.float32), flat.high.astype(np.float32), dtype=np.float32)
 
@@ -44,8 +47,9 @@ def to_array(space: spaces.Space, # of one value
              values, # of several environments, as a vector environment returns them
              num: int, # of environments
             ) -> np.ndarray: # (num, *array_space(space).shape)
-    "Values of several environments as one array: as they are, or flattened for a Dict or Tuple."
+    "Values of several environments as one array: as they are, or flattened for a Dict or Tuple. Raises TypeError for other spaces."
     if isinstance(space, (spaces.Box, *CODES)): return np.asarray(values)
+    _refuse_parts_without_arrays(space)
     rows = iterate(batch_space(space, num), values)
     return np.stack([np.asarray(flatten(space, row), np.float32) for row in rows])
 

@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -13,15 +14,56 @@ def store() -> dict:
     return {path: path.stat().st_mtime_ns for path in (ROOT/"results").rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT/"nbs").glob("repro_*.ipynb")), ids=notebook_id)
+REPRO = sorted((ROOT/"nbs").glob("repro_*.ipynb"))
+
+
+def papermill(path: Path, tmp_path: Path, **parameters) -> subprocess.CompletedProcess:
+    "Run a notebook as a reader does from the command line; its results go to `out`."
+    command = [sys.executable, "-m", "papermill", str(path), str(tmp_path/path.name), "--cwd", str(path.parent), "--kernel", "python3",
+               "--no-progress-bar"]
+    for name, value in (dict(preset="smoke", output_folder=str(tmp_path/"out")) | parameters).items(): command += ["-p", name, value]
+    environment = {name: value for name, value in os.environ.items() if name != "IN_TEST"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
+
+
+@pytest.mark.parametrize("path", REPRO, ids=notebook_id)
 def test_repro(path, tmp_path):
     before, executed = store(), tmp_path/path.name
-    command = [sys.executable, "-m", "papermill", str(path), str(executed), "--cwd", str(path.parent), "--kernel", "python3", "--no-progress-bar",
-               "-p", "preset", "smoke", "-p", "output_folder", str(tmp_path/"out")]
-    environment = {name: value for name, value in os.environ.items() if name != "IN_TEST"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
+    done = papermill(path, tmp_path)
     assert done.returncode == 0, f"{path.name} failed:\n{done.stderr[-6000:]}"
     outputs = [output for cell in nbformat.read(executed, as_version=4).cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output.output_type == "error"]
     assert list((tmp_path/"out").rglob("*.png")), f"{path.name} left no figure in its output folder"
     assert store() == before, f"{path.name} at preset smoke changed results/, which holds committed results"
+
+
+# ---- parameters: every kind of mistake is tried on `check_parameters` in recipes/00_base; here, that papermill meets it ----
+
+RETRIEVAL = ROOT/"nbs"/"repro_retrieval.ipynb"  # the cheapest
+REFUSED = [(dict(prset="smoke"), "unknown parameter 'prset': choose from preset, studies, seeds, models, output_folder"),
+           (dict(models='["RATE", "GPT"]'), "unknown value in models 'GPT': choose from RATE, DT")]
+
+
+@pytest.mark.parametrize("parameters, message", REFUSED, ids=[next(iter(parameters)) for parameters, _ in REFUSED])
+def test_wrong_parameters_are_refused_before_training(parameters, message, tmp_path):
+    done = papermill(RETRIEVAL, tmp_path, **parameters)
+    assert done.returncode != 0 and message in done.stderr, done.stderr[-3000:]
+    assert not (tmp_path/"out").exists(), "something was done before the parameters were looked at"
+
+
+def test_single_values_are_lists_of_one(tmp_path):
+    done = papermill(RETRIEVAL, tmp_path, seeds="0", models="RATE", studies='["figure 12"]')
+    assert done.returncode == 0, done.stderr[-3000:]
+    (row,) = (tmp_path/"out"/"results"/"retrieval"/"smoke").glob("*.json")
+    assert row.name.startswith("rate-s0-")
+
+
+@pytest.mark.parametrize("path", REPRO, ids=notebook_id)
+def test_every_notebook_checks_its_parameters(path):
+    "In the first cell that follows them, with no name left out."
+    code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    place = next(number for number, cell in enumerate(code) if "parameters" in cell.metadata.get("tags", []))
+    names = [line.split(" = ")[0] for line in code[place].source.splitlines()]
+    assert f"{', '.join(names)} = check_parameters(" in code[place + 1].source
+    call = code[place + 1].source.split("check_parameters(\n")[1]
+    assert all(f"{name}=" in call for name in names)
