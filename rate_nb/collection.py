@@ -36,7 +36,7 @@ from .checks import Flag, Whole
 from .frames import FrameStacks, last_stacks, newest, stacked
 from .spaces import conform, to_array
 from .tasks.base import Expert, Task
-from .trajectories import Trajectories, array_hash
+from .trajectories import PageHints, Trajectories, array_hash
 
 # %% ../nbs/09_collection.ipynb #c009
 def play_round(
@@ -453,14 +453,17 @@ def _env_spec(task: Task) -> str | None:
 def _buffers(trajectories: Trajectories) -> Iterator:
     "The episodes as Minari's buffers, one by one."
     from minari.data_collector import EpisodeBuffer
+    hints = PageHints(trajectories.observations)
     for number, (start, length) in enumerate(zip(trajectories.starts, trajectories.lengths)):
         rows, final = slice(start, start + length), np.arange(length) == length - 1
         known = {name: getattr(trajectories, name) for name in OPTIONAL_ARRAYS}
         known = {name: array[number] for name, array in known.items() if array is not None}
         seen = trajectories.observations[rows]
+        observations = np.concatenate([seen, known.get('last_observations', seen[-1])[None]])
+        hints.release()
         yield EpisodeBuffer(
-            id=number, actions=trajectories.actions[rows], rewards=trajectories.rewards[rows],
-            observations=np.concatenate([seen, known.get('last_observations', seen[-1])[None]]),
+            id=number, observations=observations, actions=trajectories.actions[rows],
+            rewards=trajectories.rewards[rows],
             terminations=final & known.get('terminated', False),
             truncations=final & known.get('truncated', False),
             infos={'clue': np.full(length + 1, known['clues'])} if 'clues' in known else None)
