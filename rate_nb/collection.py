@@ -27,13 +27,13 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 from filelock import FileLock, Timeout
-from . import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from tqdm.auto import tqdm
 
 import rate_nb
+from . import spaces
 from .checks import Flag, Whole
-from .frames import FrameStacks, last_stacks, newest, stacked
+from .frames import FrameStacks, last_stacks, stacked
 from .spaces import conform, to_array
 from .tasks.base import Expert, Task
 from .trajectories import PageHints, Trajectories, array_hash
