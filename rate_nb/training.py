@@ -151,7 +151,7 @@ def load_tensors(path: Path, # written by `save_tensors`
     except SafetensorError as error:
         raise ValueError(f"{Path(path).name} is damaged ({error}): delete it and train again") from None
     if fingerprint is not None and header.get("fingerprint") != fingerprint:
-        raise ValueError(f"{Path(path).name} belongs to another recipe ({header.get('fingerprint')}, not {fingerprint}): "
+        raise ValueError(f"{Path(path).name} belongs to another recipe, or to other data ({header.get('fingerprint')}, not {fingerprint}): "
                          "use another folder, or delete it")
     return tensors, header
 
