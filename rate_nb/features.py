@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .collection import dataset_folder, get_dataset, load_dataset, make_manifest, one_at_a_time, save_dataset
+from .spaces import array_space, conform, to_array
 from .tasks.base import Expert, Task
 from .trajectories import Segment, Trajectories
 
@@ -46,7 +47,9 @@ class EncodedEnv(_Encoded, gym.Wrapper):
                 ):
         super().__init__(env)
         self.observation_space, self.tell_frames = task.observation_space, task.tell_frames
-        self.encode = lambda observation: task.encode(observation[None])[0]
+        space = task.base.observation_space
+        alone = (lambda one: np.asarray(one)[None]) if array_space(space) is space else (lambda one: spaces.flatten(space, one)[None])
+        self.encode = lambda observation: task.encode(alone(observation))[0]
 
 class EncodedVectorEnv(_Encoded, VectorWrapper):
     "Environments side by side whose observations are encoded together."
@@ -56,7 +59,7 @@ class EncodedVectorEnv(_Encoded, VectorWrapper):
         super().__init__(env)
         self.single_observation_space, self.tell_frames = task.observation_space, task.tell_frames
         self.observation_space = batch_space(task.observation_space, env.num_envs)
-        self.encode = task.encode
+        self.encode = lambda seen: task.encode(to_array(task.base.observation_space, seen, env.num_envs))
 
 # %% ../nbs/12_features.ipynb #c006b
 class EncodedExpert:
@@ -92,16 +95,17 @@ class EncodedTask(Task):
                 ):
         self.base, self.encoder = base, encoder.eval().requires_grad_(False)
         self.fingerprint, self.tell_frames = fingerprint, tell_frames
-        blank = np.zeros((1, *base.observation_space.shape), base.observation_space.dtype)
+        blank = np.zeros((1, *array_space(base.observation_space).shape), array_space(base.observation_space).dtype)
         self.width = self.encode(blank).shape[1]
 
     @property
     def observation_space(self) -> spaces.Box: return spaces.Box(-np.inf, np.inf, (self.width,), np.float32)
 
     @torch.inference_mode()
-    def encode(self, observations: np.ndarray # (rows, *obs)
+    def encode(self, observations: np.ndarray # (rows, *obs), composed ones flattened
               ) -> np.ndarray: # (rows, d) float32
         "Features of many observations, 256 at a time."
+        observations = conform(self.base.observation_space, observations, "observations")
         device = next((weight.device for weight in self.encoder.parameters()), torch.device("cpu"))
         parts = np.array_split(observations, max(1, -(-len(observations)//256)))
         return torch.cat([self.encoder(torch.tensor(part, device=device)) for part in parts]).cpu().numpy()
@@ -165,17 +169,25 @@ def encoded_source(task: EncodedTask,
     frames, manifest = get_dataset(task.base, num_trajectories, seed, root, progress=progress)
     return [_encode(task, frames, mirror, progress)], {"generator": f"{manifest['generator']}, encoded"}
 
-def _encode(task, frames, mirror, progress):
-    features, actions = [[], []], [[], []]
-    for first in tqdm(range(0, frames.num_steps, 4096), desc=f"encode {task.name}", unit_scale=4096, unit="frame", disable=not progress):
+def _encode(task, frames, mirror, progress): # all that is told of the episodes stays
+    final = frames.actions[frames.starts + frames.lengths - 1]
+    steps = _encode_rows(task, frames.observations, frames.actions, mirror, progress)
+    if frames.last_observations is None: last = [(None, None)]*len(steps)
+    else: last = _encode_rows(task, frames.last_observations, final, mirror, False)
+    return Trajectories.concatenate(
+        Trajectories(features, actions, frames.rewards, frames.lengths, frames.clues, frames.terminated, frames.truncated, after)
+        for (features, actions), (after, _) in zip(steps, last))
+
+def _encode_rows(task, observations, actions, mirror, progress): # features and actions as they are, and in the mirror
+    sides = [([], []) for _ in range(1 + mirror)]
+    for first in tqdm(range(0, len(actions), 4096), desc=f"encode {task.name}", unit_scale=4096, unit="frame", disable=not progress):
         rows = slice(first, first + 4096)
-        seen = [frames.observations[rows], frames.actions[rows]]
-        for side in range(1 + mirror):
-            if side: seen = [part.numpy() for part in task.base.mirror(*map(torch.tensor, seen))]
-            features[side].append(task.encode(seen[0]))
-            actions[side].append(seen[1])
-    sides = [Trajectories(np.concatenate(features[side]), np.concatenate(actions[side]), frames.rewards, frames.lengths, frames.clues) for side in range(1 + mirror)]
-    return Trajectories.concatenate(sides)
+        seen = np.asarray(observations[rows]), actions[rows]
+        for number, (features, done) in enumerate(sides):
+            if number: seen = [part.numpy() for part in task.base.mirror(*map(torch.tensor, seen))]
+            features.append(task.encode(seen[0]))
+            done.append(seen[1])
+    return [tuple(map(np.concatenate, side)) for side in sides]
 
 # %% ../nbs/12_features.ipynb #c017
 def mirror_half(task: Task # with a method `mirror`
