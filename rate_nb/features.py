@@ -38,7 +38,8 @@ class _Encoded:
         return features, *outcome, infos
 
     def _encoded(self, observations, infos):
-        return self.encode(observations), (infos | {FRAMES: observations} if self.tell_frames else infos)
+        if self.tell_frames: infos = infos | {FRAMES: observations}
+        return self.encode(observations), infos
 
 class EncodedEnv(_Encoded, gym.Wrapper):
     "One environment whose observations are encoded."
@@ -48,8 +49,9 @@ class EncodedEnv(_Encoded, gym.Wrapper):
         super().__init__(env)
         self.observation_space, self.tell_frames = task.observation_space, task.tell_frames
         space = task.base.observation_space
-        alone = (lambda one: np.asarray(one)[None]) if array_space(space) is space else (lambda one: spaces.flatten(space, one)[None])
-        self.encode = lambda observation: task.encode(alone(observation))[0]
+        plain = array_space(space) is space # and not composed of parts
+        def row(seen): return np.asarray(seen if plain else spaces.flatten(space, seen))
+        self.encode = lambda observation: task.encode(row(observation)[None])[0]
 
 class EncodedVectorEnv(_Encoded, VectorWrapper):
     "Environments side by side whose observations are encoded together."
@@ -59,7 +61,8 @@ class EncodedVectorEnv(_Encoded, VectorWrapper):
         super().__init__(env)
         self.single_observation_space, self.tell_frames = task.observation_space, task.tell_frames
         self.observation_space = batch_space(task.observation_space, env.num_envs)
-        self.encode = lambda seen: task.encode(to_array(task.base.observation_space, seen, env.num_envs))
+        space = task.base.observation_space
+        self.encode = lambda seen: task.encode(to_array(space, seen, env.num_envs))
 
 # %% ../nbs/12_features.ipynb #c006b
 class EncodedExpert:
@@ -75,7 +78,8 @@ class EncodedExpert:
            ) -> np.ndarray: # (num_envs, ...)
         "One action for every environment. Raises ValueError when the infos hold no frames."
         if FRAMES not in infos:
-            raise ValueError("the expert of an encoded task has to see the frames: let it play in task.for_expert()")
+            raise ValueError("the expert of an encoded task has to see the frames: let it play in "
+                             "task.for_expert()")
         return self.expert.act(infos[FRAMES], infos)
 
     def __getattr__(self, name): # such as `labels`
@@ -95,11 +99,13 @@ class EncodedTask(Task):
                 ):
         self.base, self.encoder = base, encoder.eval().requires_grad_(False)
         self.fingerprint, self.tell_frames = fingerprint, tell_frames
-        blank = np.zeros((1, *array_space(base.observation_space).shape), array_space(base.observation_space).dtype)
+        space = array_space(base.observation_space)
+        blank = np.zeros((1, *space.shape), space.dtype)
         self.width = self.encode(blank).shape[1]
 
     @property
-    def observation_space(self) -> spaces.Box: return spaces.Box(-np.inf, np.inf, (self.width,), np.float32)
+    def observation_space(self) -> spaces.Box:
+        return spaces.Box(-np.inf, np.inf, (self.width,), np.float32)
 
     @torch.inference_mode()
     def encode(self, observations: np.ndarray # (rows, *obs), composed ones flattened
@@ -108,13 +114,16 @@ class EncodedTask(Task):
         observations = conform(self.base.observation_space, observations, "observations")
         device = next((weight.device for weight in self.encoder.parameters()), torch.device("cpu"))
         parts = np.array_split(observations, max(1, -(-len(observations)//256)))
-        return torch.cat([self.encoder(torch.tensor(part, device=device)) for part in parts]).cpu().numpy()
+        features = [self.encoder(torch.tensor(part, device=device)) for part in parts]
+        return torch.cat(features).cpu().numpy()
 
     def make_env(self) -> EncodedEnv: return EncodedEnv(self.base.make_env(), self)
     def make_expert(self) -> EncodedExpert: return EncodedExpert(self.base.make_expert())
     def options(self) -> dict[str, Any]: return self.base.options() | {"encoder": self.fingerprint}
 
-    def make_vector_env(self, num_envs: int, autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP) -> EncodedVectorEnv:
+    def make_vector_env(self, num_envs: int, # rows
+                        autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,
+                       ) -> EncodedVectorEnv:
         return EncodedVectorEnv(self.base.make_vector_env(num_envs, autoreset_mode), self)
 
     def for_expert(self) -> "EncodedTask":
@@ -122,7 +131,8 @@ class EncodedTask(Task):
         return EncodedTask(self.base.for_expert(), self.encoder, self.fingerprint, tell_frames=True)
 
     def mirror(self, observation, action) -> tuple:
-        raise NotImplementedError("features have no mirror image: frames are mirrored before they are encoded, "
+        raise NotImplementedError("features have no mirror image: frames are mirrored before they "
+                                  "are encoded, "
                                   "by get_encoded_dataset(…, mirror=True)")
 
     def __getattr__(self, name): # what only the base has, such as its fields
@@ -130,7 +140,8 @@ class EncodedTask(Task):
         return getattr(self.base, name)
 
 # %% ../nbs/12_features.ipynb #c007c
-def _of_base(name): return property(lambda self: getattr(self.base, name), doc=f"The base's own {name}.")
+def _of_base(name):
+    return property(lambda self: getattr(self.base, name), doc=f"The base's own {name}.")
 
 for _name in dir(Task):
     if not _name.startswith("_") and _name not in vars(EncodedTask):
@@ -146,7 +157,8 @@ def get_encoded_dataset(task: EncodedTask,
                        ) -> tuple[Trajectories, dict]: # the data and its manifest
     "Load the features of a dataset, or encode and save them first; the frames are collected if there are none."
     if not isinstance(task, EncodedTask):
-        raise ValueError(f"{type(task).__name__} is not encoded: use get_dataset, or put it in an EncodedTask")
+        raise ValueError(f"{type(task).__name__} is not encoded: use get_dataset, or put it in an "
+                         f"EncodedTask")
     folder = dataset_folder(task, num_trajectories, seed, root)
     folder = folder.with_name(folder.name + "_mirrored"*mirror)
     if not folder.exists():
@@ -167,7 +179,8 @@ def encoded_source(task: EncodedTask,
                   ) -> tuple[list[Trajectories], dict]: # one round, and facts for the manifest
     "The data source of encoded tasks: the base's dataset, encoded."
     frames, manifest = get_dataset(task.base, num_trajectories, seed, root, progress=progress)
-    return [_encode(task, frames, mirror, progress)], {"generator": f"{manifest['generator']}, encoded"}
+    about = {"generator": f"{manifest['generator']}, encoded"}
+    return [_encode(task, frames, mirror, progress)], about
 
 def _encode(task, frames, mirror, progress): # all that is told of the episodes stays
     final = frames.actions[frames.starts + frames.lengths - 1]
@@ -175,12 +188,15 @@ def _encode(task, frames, mirror, progress): # all that is told of the episodes 
     if frames.last_observations is None: last = [(None, None)]*len(steps)
     else: last = _encode_rows(task, frames.last_observations, final, mirror, False)
     return Trajectories.concatenate(
-        Trajectories(features, actions, frames.rewards, frames.lengths, frames.clues, frames.terminated, frames.truncated, after)
+        Trajectories(features, actions, frames.rewards, frames.lengths, frames.clues,
+                     frames.terminated, frames.truncated, after)
         for (features, actions), (after, _) in zip(steps, last))
 
-def _encode_rows(task, observations, actions, mirror, progress): # features and actions as they are, and in the mirror
+def _encode_rows(task, observations, actions, mirror, progress):
+    "Features and actions as they are, and in the mirror."
     sides = [([], []) for _ in range(1 + mirror)]
-    for first in tqdm(range(0, len(actions), 4096), desc=f"encode {task.name}", unit_scale=4096, unit="frame", disable=not progress):
+    for first in tqdm(range(0, len(actions), 4096), desc=f"encode {task.name}", unit_scale=4096,
+                      unit="frame", disable=not progress):
         rows = slice(first, first + 4096)
         seen = np.asarray(observations[rows]), actions[rows]
         for number, (features, done) in enumerate(sides):
