@@ -41,6 +41,7 @@ class _Encoded:
         if self.tell_frames: infos = infos | {FRAMES: observations}
         return self.encode(observations), infos
 
+# %% ../nbs/12_features.ipynb #c006a
 class EncodedEnv(_Encoded, gym.Wrapper):
     "One environment whose observations are encoded."
     def __init__(self, env: gym.Env,
@@ -182,6 +183,7 @@ def encoded_source(task: EncodedTask,
     about = {"generator": f"{manifest['generator']}, encoded"}
     return [_encode(task, frames, mirror, progress)], about
 
+# %% ../nbs/12_features.ipynb #c012b
 def _encode(task, frames, mirror, progress): # all that is told of the episodes stays
     final = frames.actions[frames.starts + frames.lengths - 1]
     steps = _encode_rows(task, frames.observations, frames.actions, mirror, progress)

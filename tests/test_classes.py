@@ -1,6 +1,6 @@
-"""No class of the library changes an attribute that a class it is made of writes, too: the two would overwrite each other.
+"""No class of the library changes an attribute that a class it is made of writes, too.
 
-(A value that is set once, in `__init__`, may be set anew there by a subclass.)"""
+The two would overwrite each other. A value that is set once, in `__init__`, may be set anew."""
 import ast
 
 from conftest import ROOT
@@ -15,7 +15,7 @@ def written(node: ast.AST) -> set[str]:
 
 
 def classes(source: str) -> dict[str, tuple[list[str], set[str], set[str]]]:
-    "Name -> bases, attributes that are written, and those of them that are written outside `__init__`."
+    "Name -> bases, attributes that are written, and those that are written outside `__init__`."
     found = {}
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.ClassDef): continue
@@ -32,7 +32,8 @@ def shared(found: list[tuple]) -> list[str]:
 
     def ancestors(bases, seen=frozenset()):
         for base in set(bases) - seen:
-            for facts in by_name.get(base, []): yield from (facts, *ancestors(facts[0], seen | {base}))
+            for facts in by_name.get(base, []):
+                yield from (facts, *ancestors(facts[0], seen | {base}))
 
     clashes = set()
     for name, bases, ours, changed in found:
@@ -42,9 +43,13 @@ def shared(found: list[tuple]) -> list[str]:
     return sorted(clashes)
 
 
+def named(source: str) -> list[tuple]:
+    return [(name, *facts) for name, facts in classes(source).items()]
+
+
 def test_no_attribute_has_two_owners():
-    sources = [path.read_text(encoding="utf-8") for path in sorted((ROOT/"rate_nb").rglob("*.py"))]
-    assert shared([(name, *facts) for source in sources for name, facts in classes(source).items()]) == []
+    paths = sorted((ROOT/"rate_nb").rglob("*.py"))
+    assert shared(sum((named(path.read_text(encoding="utf-8")) for path in paths), [])) == []
 
 
 EXAMPLE = """
@@ -60,4 +65,4 @@ class Prompted(Middle):
 
 
 def test_the_search_finds_them():
-    assert shared([(name, *facts) for name, facts in classes(EXAMPLE).items()]) == ["Prompted.steps"]
+    assert shared(named(EXAMPLE)) == ["Prompted.steps"]

@@ -40,7 +40,7 @@ def test_repro(path, tmp_path):
     assert store() == before, f"{path.name} at preset smoke changed results/, which holds committed results"
 
 
-# ---- parameters: recipes/00_base tries all mistakes on `check_parameters`; papermill meets it here ----
+# ---- parameters: recipes/00_base tries all mistakes on `check_parameters`; here, papermill ----
 
 RETRIEVAL = ROOT/"nbs"/"repro_retrieval.ipynb"  # the cheapest
 REFUSED = [(dict(prset="smoke"), "unknown parameter 'prset': choose from preset, studies, seeds, "
