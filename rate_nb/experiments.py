@@ -46,16 +46,21 @@ from .trajectories import Trajectories, Windows
 def plain(what: str, # the option's name, for errors
           value: Any, # numbers, strings, None, and tuples, lists, arrays and dicts of them
          ) -> Any: # the same without numpy
-    "What JSON can hold. Raises ValueError for NaN and infinity, TypeError for anything else that it cannot hold."
+    """What JSON can hold.
+
+    Raises ValueError for NaN and infinity, TypeError for anything else that it cannot hold."""
     if isinstance(value, dict):
-        if wrong := [key for key in value if not isinstance(key, str)]: raise TypeError(f"{what} has the key {wrong[0]!r}: give strings")
+        if wrong := [key for key in value if not isinstance(key, str)]:
+            raise TypeError(f"{what} has the key {wrong[0]!r}: give strings")
         return {key: plain(f"{what}[{key!r}]", part) for key, part in value.items()}
     if isinstance(value, (tuple, list)): return type(value)(plain(what, part) for part in value)
     if isinstance(value, np.ndarray): return plain(what, value.tolist())
     if isinstance(value, np.generic): value = value.item()
-    if isinstance(value, float) and not np.isfinite(value): raise ValueError(f"{what} is {value}: give a finite number")
+    if isinstance(value, float) and not np.isfinite(value):
+        raise ValueError(f"{what} is {value}: give a finite number")
     if not isinstance(value, (bool, int, float, str, type(None))):
-        raise TypeError(f"{what} is {value!r}: a recipe holds only what JSON can: numbers, strings, lists and dicts")
+        raise TypeError(f"{what} is {value!r}: a recipe holds only what JSON can: numbers, "
+                        f"strings, lists and dicts")
     return value
 
 def options(what: str, value: dict) -> dict:
@@ -66,24 +71,28 @@ def options(what: str, value: dict) -> dict:
 def label(what: str, value: str) -> str:
     "A name that may become part of a file's. Raises ValueError if it is empty or has a slash."
     if not isinstance(value, str): raise TypeError(f"{what} is {value!r}: give a string")
-    if not value.strip(". ") or re.search(r"[/\\\x00-\x1f]", value): raise ValueError(f"{what} is {value!r}: give a name without slashes")
+    if not value.strip(". ") or re.search(r"[/\\\x00-\x1f]", value):
+        raise ValueError(f"{what} is {value!r}: give a name without slashes")
     return value
 
 # %% ../nbs/13_experiments.ipynb #c005e
 def _training(name, value): # a rule for `check_fields`
-    if not isinstance(value, TrainingConfig): raise TypeError(f"{name} is {value!r}: give a TrainingConfig")
+    if not isinstance(value, TrainingConfig):
+        raise TypeError(f"{name} is {value!r}: give a TrainingConfig")
     return value
 
 def _encoder(name, value): # a rule for `check_fields`
     if value is None: return None
     try: recipe_from(options(name, value))
-    except (TypeError, KeyError) as error: raise ValueError(f"{name} is to be the `facts` of a recipe ({error})") from None
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"{name} is to be the `facts` of a recipe ({error})") from None
     return plain(name, value)
 
 def _milestones(name, value): # a rule for `check_fields`
     if value is None: return None
     if not isinstance(value, dict) or value.keys() != {"every", "ask"}:
-        raise ValueError(f"{name} is {value!r}: give {{'every': iterations, 'ask': [[kind, options], …]}}")
+        raise ValueError(f"{name} is {value!r}: give "
+                         "{'every': iterations, 'ask': [[kind, options], …]}")
     for kind, asked in value["ask"]: Measurement(kind, asked)
     return plain(name, value) | {"every": Whole(1)("milestones['every']", value["every"])}
 
@@ -117,11 +126,14 @@ class Recipe:
 
     def __post_init__(self):
         few = Whole(1, optional=True)
-        check_fields(self, name=label, task=label, model=label, preset=label, seed=Whole(0, below=2**63), length=Whole(1),
-                     num_trajectories=Whole(1), task_options=options, model_options=options, training=_training,
-                     data_seed=Whole(0), pieces=few, least=Number(optional=True), windows=few, mirror=Flag(optional=True),
+        check_fields(self, name=label, task=label, model=label, preset=label,
+                     seed=Whole(0, below=2**63), length=Whole(1),
+                     num_trajectories=Whole(1), task_options=options, model_options=options,
+                     training=_training, data_seed=Whole(0), pieces=few, windows=few,
+                     least=Number(optional=True), mirror=Flag(optional=True),
                      encoder=_encoder, tune_encoder=Flag(optional=True), milestones=_milestones)
-        if self.tune_encoder and self.encoder is None: raise ValueError("tune_encoder is True, and there is no encoder: give one")
+        if self.tune_encoder and self.encoder is None:
+            raise ValueError("tune_encoder is True, and there is no encoder: give one")
 
     @property
     def facts(self) -> dict:
@@ -175,7 +187,8 @@ def find_measure(measurement: Measurement): # a function of (model, recipe, plac
     try: signature.bind(None, None, None, **measurement.options)
     except TypeError as error:
         known = ", ".join(map(str, list(signature.parameters.values())[3:]))
-        raise ValueError(f"measurement {measurement.kind!r}: {error}; its options: {known}") from None
+        raise ValueError(f"measurement {measurement.kind!r}: {error}; "
+                         f"its options: {known}") from None
     return function
 
 def measure(measurement: Measurement, model: SequenceModel, recipe: Recipe, places: "Places") -> dict: # the answer, which JSON can hold
@@ -220,7 +233,8 @@ def measure_imitation(model: SequenceModel, recipe: Recipe, places: "Places", *,
                       wrong_clue: bool = False, # tell an oracle the other clue
                      ) -> dict: # accuracy and loss in nats a step, each also by segment
     "How well a model predicts what the expert does in new episodes."
-    if wrong_clue and model.num_clues != 2: raise ValueError("wrong_clue is for an oracle that is told one of two clues")
+    if wrong_clue and model.num_clues != 2:
+        raise ValueError("wrong_clue is for an oracle that is told one of two clues")
     data, _ = recipe_data(recipe, places, progress=False, num_trajectories=num_trajectories, data_seed=data_seed, mirror=None)
     def told_otherwise(batch): return batch._replace(clue=1 - batch.clue)
     return imitation_scores(model, data, recipe.length, told_otherwise if wrong_clue else None)
@@ -255,10 +269,14 @@ def folder_path(what: str, # its name, for errors
                 value: str | Path, # "~" is the home folder
                ) -> Path:
     "Where a folder is, or will be. Raises TypeError or ValueError for what names none."
-    if not isinstance(value, (str, os.PathLike)): raise TypeError(f"{what} is {value!r}: give the path of a folder")
-    if not os.fspath(value): raise ValueError(f"{what} is empty: give the path of a folder, '.' for this one")
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{what} is {value!r}: give the path of a folder")
+    if not os.fspath(value):
+        raise ValueError(f"{what} is empty: give the path of a folder, '.' for this one")
     try: return Path(value).expanduser()
-    except RuntimeError: raise ValueError(f"{what} is {str(value)!r}, and there is no such home: give the whole path") from None
+    except RuntimeError:
+        raise ValueError(f"{what} is {str(value)!r}, and there is no such home: "
+                         "give the whole path") from None
 
 @dataclass(frozen=True)
 class Places:
@@ -267,17 +285,21 @@ class Places:
     runs: Path = Path("runs")        # weights, checkpoints, logs
     data: Path = Path("data")        # datasets
 
-    def __post_init__(self): check_fields(self, results=folder_path, runs=folder_path, data=folder_path)
+    def __post_init__(self):
+        check_fields(self, results=folder_path, runs=folder_path, data=folder_path)
 
     @classmethod
-    def under(cls, folder: str | Path | None = None) -> "Places": # None: the repository that holds the library, or else the current folder
-        "All three places in one folder."
+    def under(cls, folder: str | Path | None = None) -> "Places":
+        """All three places in one folder.
+
+        None: the repository that holds the library, or else the current folder."""
         if folder is None:
             repository = Path(rate_nb.__file__).parents[1]
             folder = repository if (repository/"settings.ini").exists() else Path.cwd()
         return cls(*(folder_path("folder", folder)/name for name in ("results", "runs", "data")))
 
-    def row(self, recipe: Recipe) -> Path: return self.results/recipe.task/recipe.preset/f"{recipe.key}.json"
+    def row(self, recipe: Recipe) -> Path:
+        return self.results/recipe.task/recipe.preset/f"{recipe.key}.json"
     def run(self, recipe: Recipe) -> Path: return self.runs/recipe.task/recipe.preset/recipe.key
 
 def _read_row(path):
@@ -292,11 +314,14 @@ def recipe_task(recipe: Recipe, places: Places = Places(), **changes) -> Task: #
     task = make_task(recipe.task, **(recipe.task_options | changes))
     if not recipe.frozen: return task
     teacher = recipe_from(recipe.encoder)
-    return EncodedTask(task, trained_model(teacher, places)[0].encode_observation, teacher.fingerprint)
+    return EncodedTask(task, trained_model(teacher, places)[0].encode_observation,
+                       teacher.fingerprint)
 
 def recipe_data(recipe: Recipe, places: Places = Places(), progress: bool = True, **changes # of the recipe
                ) -> tuple[Trajectories | Windows, dict]: # data and manifest
-    "The data that a recipe trains on; collected if need be. Raises ValueError if nothing of it earns as much as `least`."
+    """The data that a recipe trains on; collected if need be.
+
+    Raises ValueError if nothing of it earns as much as `least`."""
     recipe = replace(recipe, **changes)
     task = recipe_task(recipe, places)
     collector = partial(get_encoded_dataset, mirror=bool(recipe.mirror)) if recipe.frozen else get_dataset
@@ -304,7 +329,8 @@ def recipe_data(recipe: Recipe, places: Places = Places(), progress: bool = True
     if recipe.pieces is not None: data = data.pieces(recipe.pieces)
     if recipe.least is not None:
         if not (enough := data.returns >= recipe.least).any():
-            raise ValueError(f"least is {recipe.least}, and the best of the data earns {data.returns.max():g}: lower least")
+            raise ValueError(f"least is {recipe.least}, and the best of the data earns "
+                             f"{data.returns.max():g}: lower least")
         data = data.select(enough)
     return (data if recipe.windows is None else data.windows(recipe.windows)), manifest
 
@@ -314,18 +340,22 @@ def build_model(recipe: Recipe, places: Places = Places()) -> SequenceModel: # w
     torch.manual_seed(recipe.seed)
     model = make_model(recipe.model, task.observation_space, task.action_space, **recipe.model_options)
     if recipe.tune_encoder:
-        model.encode_observation = nn.Sequential(task.encoder.cpu().requires_grad_(True), model.encode_observation)
+        model.encode_observation = nn.Sequential(task.encoder.cpu().requires_grad_(True),
+                                                 model.encode_observation)
         model.observation_space = task.base.observation_space
     return model
 
 # %% ../nbs/13_experiments.ipynb #c015b
 def trained_model(recipe: Recipe, places: Places = Places(), progress: bool = True) -> tuple[SequenceModel, dict]: # and facts of its training
-    "The model after training; trains, or continues to, when its weights are not there yet. Raises ValueError for weights of older arithmetic."
+    """The model after training; trains, or continues to, when its weights are not there yet.
+
+    Raises ValueError for weights of older arithmetic."""
     folder, model = places.run(recipe), build_model(recipe, places)
     facts = folder/"training.json"
     if facts.exists() and (folder/"model.safetensors").exists():
         told = json.loads(facts.read_text(encoding="utf-8"))
-        _check_numerics(told, f"the weights in {folder.name}", "delete that folder to train them again")
+        _check_numerics(told, f"the weights in {folder.name}",
+                        "delete that folder to train them again")
         return load_model(folder/"model.safetensors", model, recipe.fingerprint), told
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder/"recipe.json", asdict(recipe))
@@ -336,33 +366,47 @@ def trained_model(recipe: Recipe, places: Places = Places(), progress: bool = Tr
         def ask(iteration, model): return {"answers": {m.key: measure(m, model, recipe, places) for m in questions}}
         changed |= {"checkpoint_every": recipe.milestones["every"], "on_checkpoint": ask}
     with PeakMemory() as memory:
-        history = train(model, data, recipe.training, recipe.length, folder, recipe.fingerprint, progress=progress, **changed)
+        history = train(model, data, recipe.training, recipe.length, folder, recipe.fingerprint,
+                        progress=progress, **changed)
     write_json(facts, {"history": history, "seconds": history[-1]["seconds"], "peak_mib": memory.mib,
-                       "parameters": num_parameters(model), "data_hash": manifest["sha256"], "numerics": NUMERICS})
+                       "parameters": num_parameters(model), "data_hash": manifest["sha256"],
+                       "numerics": NUMERICS})
     return model, json.loads(facts.read_text(encoding="utf-8"))
 
-def _check_numerics(told, what, remedy): # told: of a row or a training; those without a number are of version 1
+def _check_numerics(told, what, remedy):
+    "told: of a row or a training; those without a number are of version 1."
     if told.get("numerics", 1) != NUMERICS:
-        raise ValueError(f"{what} come from arithmetic {told.get('numerics', 1)}, and models compute by {NUMERICS} now "
-                         f"(see rate_nb.training.NUMERICS): {remedy}")
+        raise ValueError(f"{what} come from arithmetic {told.get('numerics', 1)}, and models "
+                         f"compute by {NUMERICS} now (see rate_nb.training.NUMERICS): {remedy}")
 
 # %% ../nbs/13_experiments.ipynb #c015d
 def check_run(recipe: Recipe, measurements: list[Measurement]) -> None:
-    "Look up all that a run names. Raises ValueError for an unknown task, model, measurement, or an option that they do not have."
-    task = make_task(recipe.task, **recipe.task_options)
-    asked = [Measurement(*question) for question in recipe.milestones["ask"]] if recipe.milestones else []
-    for measurement in [*measurements, *asked]: find_measure(measurement)
-    if recipe.encoder is not None: check_run(recipe_from(recipe.encoder), [])
-    features = spaces.Box(-1, 1, (8,), np.float32) # of an encoder that is not trained yet, any will do
-    with torch.random.fork_rng(devices=[]):
-        make_model(recipe.model, features if recipe.frozen else task.observation_space, task.action_space, **recipe.model_options)
+    """Look up all that a run names.
 
-def unanswered(recipe: Recipe, measurements: list[Measurement], places: Places) -> list[Measurement] | None: # None: there is no row
-    "What the store does not answer yet. Raises ValueError for new questions to a row of older arithmetic."
+    Raises ValueError for an unknown task, model, measurement, or an option that they do not
+    have."""
+    task = make_task(recipe.task, **recipe.task_options)
+    asked = (recipe.milestones or {"ask": []})["ask"]
+    for measurement in [*measurements, *(Measurement(*question) for question in asked)]:
+        find_measure(measurement)
+    if recipe.encoder is not None: check_run(recipe_from(recipe.encoder), [])
+    # of an encoder that is not trained yet, any will do
+    features = spaces.Box(-1, 1, (8,), np.float32)
+    with torch.random.fork_rng(devices=[]):
+        make_model(recipe.model, features if recipe.frozen else task.observation_space,
+                   task.action_space, **recipe.model_options)
+
+def unanswered(recipe: Recipe, measurements: list[Measurement], places: Places,
+              ) -> list[Measurement] | None: # None: there is no row
+    """What the store does not answer yet.
+
+    Raises ValueError for new questions to a row of older arithmetic."""
     row = _read_row(places.row(recipe))
     if row is None: return None
     missing = [m for m in measurements if m.key not in row["measurements"]]
-    if missing: _check_numerics(row, f"the answers in {places.row(recipe).name}", "delete it to have all its questions asked anew")
+    if missing:
+        _check_numerics(row, f"the answers in {places.row(recipe).name}",
+                        "delete it to have all its questions asked anew")
     return missing
 
 # %% ../nbs/13_experiments.ipynb #c016
@@ -378,8 +422,10 @@ def run(recipe: Recipe,
     check_run(recipe, measurements)
     model, training = trained_model(recipe, places, progress)
     if missing is None:
-        write_json(path, {"recipe": asdict(recipe), "hash": recipe.hash, "numerics": NUMERICS, "training": training, "measurements": {},
-                          "versions": {name: version(name) for name in PACKAGES}, "commit": git_commit()})
+        write_json(path, {"recipe": asdict(recipe), "hash": recipe.hash, "numerics": NUMERICS,
+                          "training": training, "measurements": {},
+                          "versions": {name: version(name) for name in PACKAGES},
+                          "commit": git_commit()})
     row = _read_row(path)
     for measurement in measurements if missing is None else missing:
         start = time.perf_counter()
@@ -436,7 +482,8 @@ def sweep(plan: list[tuple[Recipe, list[Measurement]]], # what to run, in this o
          ) -> list[dict]: # one row a run, in the order of the plan
     """Run everything that the store does not hold yet.
 
-    Raises ValueError for a name or an option that does not exist, or that other processes would not find, before any run begins."""
+    Raises ValueError for a name or an option that does not exist, or that other processes
+    would not find, before any run begins."""
     jobs, plan = Whole(1)("jobs", jobs), list(plan)
     todo = [entry for entry in _merged(plan) if unanswered(*entry, places) != []]
     if todo:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .collection import dataset_folder, get_dataset, load_dataset, make_manifest, one_at_a_time, save_dataset
+from .spaces import array_space, conform, to_array
 from .tasks.base import Expert, Task
 from .trajectories import Segment, Trajectories
 
@@ -37,8 +38,10 @@ class _Encoded:
         return features, *outcome, infos
 
     def _encoded(self, observations, infos):
-        return self.encode(observations), (infos | {FRAMES: observations} if self.tell_frames else infos)
+        if self.tell_frames: infos = infos | {FRAMES: observations}
+        return self.encode(observations), infos
 
+# %% ../nbs/12_features.ipynb #c006a
 class EncodedEnv(_Encoded, gym.Wrapper):
     "One environment whose observations are encoded."
     def __init__(self, env: gym.Env,
@@ -46,7 +49,10 @@ class EncodedEnv(_Encoded, gym.Wrapper):
                 ):
         super().__init__(env)
         self.observation_space, self.tell_frames = task.observation_space, task.tell_frames
-        self.encode = lambda observation: task.encode(observation[None])[0]
+        space = task.base.observation_space
+        plain = array_space(space) is space # and not composed of parts
+        def row(seen): return np.asarray(seen if plain else spaces.flatten(space, seen))
+        self.encode = lambda observation: task.encode(row(observation)[None])[0]
 
 class EncodedVectorEnv(_Encoded, VectorWrapper):
     "Environments side by side whose observations are encoded together."
@@ -56,7 +62,8 @@ class EncodedVectorEnv(_Encoded, VectorWrapper):
         super().__init__(env)
         self.single_observation_space, self.tell_frames = task.observation_space, task.tell_frames
         self.observation_space = batch_space(task.observation_space, env.num_envs)
-        self.encode = task.encode
+        space = task.base.observation_space
+        self.encode = lambda seen: task.encode(to_array(space, seen, env.num_envs))
 
 # %% ../nbs/12_features.ipynb #c006b
 class EncodedExpert:
@@ -72,7 +79,8 @@ class EncodedExpert:
            ) -> np.ndarray: # (num_envs, ...)
         "One action for every environment. Raises ValueError when the infos hold no frames."
         if FRAMES not in infos:
-            raise ValueError("the expert of an encoded task has to see the frames: let it play in task.for_expert()")
+            raise ValueError("the expert of an encoded task has to see the frames: let it play in "
+                             "task.for_expert()")
         return self.expert.act(infos[FRAMES], infos)
 
     def __getattr__(self, name): # such as `labels`
@@ -92,25 +100,31 @@ class EncodedTask(Task):
                 ):
         self.base, self.encoder = base, encoder.eval().requires_grad_(False)
         self.fingerprint, self.tell_frames = fingerprint, tell_frames
-        blank = np.zeros((1, *base.observation_space.shape), base.observation_space.dtype)
+        space = array_space(base.observation_space)
+        blank = np.zeros((1, *space.shape), space.dtype)
         self.width = self.encode(blank).shape[1]
 
     @property
-    def observation_space(self) -> spaces.Box: return spaces.Box(-np.inf, np.inf, (self.width,), np.float32)
+    def observation_space(self) -> spaces.Box:
+        return spaces.Box(-np.inf, np.inf, (self.width,), np.float32)
 
     @torch.inference_mode()
-    def encode(self, observations: np.ndarray # (rows, *obs)
+    def encode(self, observations: np.ndarray # (rows, *obs), composed ones flattened
               ) -> np.ndarray: # (rows, d) float32
         "Features of many observations, 256 at a time."
+        observations = conform(self.base.observation_space, observations, "observations")
         device = next((weight.device for weight in self.encoder.parameters()), torch.device("cpu"))
         parts = np.array_split(observations, max(1, -(-len(observations)//256)))
-        return torch.cat([self.encoder(torch.tensor(part, device=device)) for part in parts]).cpu().numpy()
+        features = [self.encoder(torch.tensor(part, device=device)) for part in parts]
+        return torch.cat(features).cpu().numpy()
 
     def make_env(self) -> EncodedEnv: return EncodedEnv(self.base.make_env(), self)
     def make_expert(self) -> EncodedExpert: return EncodedExpert(self.base.make_expert())
     def options(self) -> dict[str, Any]: return self.base.options() | {"encoder": self.fingerprint}
 
-    def make_vector_env(self, num_envs: int, autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP) -> EncodedVectorEnv:
+    def make_vector_env(self, num_envs: int, # rows
+                        autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,
+                       ) -> EncodedVectorEnv:
         return EncodedVectorEnv(self.base.make_vector_env(num_envs, autoreset_mode), self)
 
     def for_expert(self) -> "EncodedTask":
@@ -118,7 +132,8 @@ class EncodedTask(Task):
         return EncodedTask(self.base.for_expert(), self.encoder, self.fingerprint, tell_frames=True)
 
     def mirror(self, observation, action) -> tuple:
-        raise NotImplementedError("features have no mirror image: frames are mirrored before they are encoded, "
+        raise NotImplementedError("features have no mirror image: frames are mirrored before they "
+                                  "are encoded, "
                                   "by get_encoded_dataset(…, mirror=True)")
 
     def __getattr__(self, name): # what only the base has, such as its fields
@@ -126,7 +141,8 @@ class EncodedTask(Task):
         return getattr(self.base, name)
 
 # %% ../nbs/12_features.ipynb #c007c
-def _of_base(name): return property(lambda self: getattr(self.base, name), doc=f"The base's own {name}.")
+def _of_base(name):
+    return property(lambda self: getattr(self.base, name), doc=f"The base's own {name}.")
 
 for _name in dir(Task):
     if not _name.startswith("_") and _name not in vars(EncodedTask):
@@ -142,7 +158,8 @@ def get_encoded_dataset(task: EncodedTask,
                        ) -> tuple[Trajectories, dict]: # the data and its manifest
     "Load the features of a dataset, or encode and save them first; the frames are collected if there are none."
     if not isinstance(task, EncodedTask):
-        raise ValueError(f"{type(task).__name__} is not encoded: use get_dataset, or put it in an EncodedTask")
+        raise ValueError(f"{type(task).__name__} is not encoded: use get_dataset, or put it in an "
+                         f"EncodedTask")
     folder = dataset_folder(task, num_trajectories, seed, root)
     folder = folder.with_name(folder.name + "_mirrored"*mirror)
     if not folder.exists():
@@ -163,19 +180,32 @@ def encoded_source(task: EncodedTask,
                   ) -> tuple[list[Trajectories], dict]: # one round, and facts for the manifest
     "The data source of encoded tasks: the base's dataset, encoded."
     frames, manifest = get_dataset(task.base, num_trajectories, seed, root, progress=progress)
-    return [_encode(task, frames, mirror, progress)], {"generator": f"{manifest['generator']}, encoded"}
+    about = {"generator": f"{manifest['generator']}, encoded"}
+    return [_encode(task, frames, mirror, progress)], about
 
-def _encode(task, frames, mirror, progress):
-    features, actions = [[], []], [[], []]
-    for first in tqdm(range(0, frames.num_steps, 4096), desc=f"encode {task.name}", unit_scale=4096, unit="frame", disable=not progress):
+# %% ../nbs/12_features.ipynb #c012b
+def _encode(task, frames, mirror, progress): # all that is told of the episodes stays
+    final = frames.actions[frames.starts + frames.lengths - 1]
+    steps = _encode_rows(task, frames.observations, frames.actions, mirror, progress)
+    if frames.last_observations is None: last = [(None, None)]*len(steps)
+    else: last = _encode_rows(task, frames.last_observations, final, mirror, False)
+    return Trajectories.concatenate(
+        Trajectories(features, actions, frames.rewards, frames.lengths, frames.clues,
+                     frames.terminated, frames.truncated, after)
+        for (features, actions), (after, _) in zip(steps, last))
+
+def _encode_rows(task, observations, actions, mirror, progress):
+    "Features and actions as they are, and in the mirror."
+    sides = [([], []) for _ in range(1 + mirror)]
+    for first in tqdm(range(0, len(actions), 4096), desc=f"encode {task.name}", unit_scale=4096,
+                      unit="frame", disable=not progress):
         rows = slice(first, first + 4096)
-        seen = [frames.observations[rows], frames.actions[rows]]
-        for side in range(1 + mirror):
-            if side: seen = [part.numpy() for part in task.base.mirror(*map(torch.tensor, seen))]
-            features[side].append(task.encode(seen[0]))
-            actions[side].append(seen[1])
-    sides = [Trajectories(np.concatenate(features[side]), np.concatenate(actions[side]), frames.rewards, frames.lengths, frames.clues) for side in range(1 + mirror)]
-    return Trajectories.concatenate(sides)
+        seen = np.asarray(observations[rows]), actions[rows]
+        for number, (features, done) in enumerate(sides):
+            if number: seen = [part.numpy() for part in task.base.mirror(*map(torch.tensor, seen))]
+            features.append(task.encode(seen[0]))
+            done.append(seen[1])
+    return [tuple(map(np.concatenate, side)) for side in sides]
 
 # %% ../nbs/12_features.ipynb #c017
 def mirror_half(task: Task # with a method `mirror`

@@ -63,10 +63,13 @@ def measure_attention(model: RATE, recipe: Recipe, places: Places, *,
 def class_of_episodes(infos: dict, # of the environments, at reset
                       class_key: str, # the entry that tells the class of an episode
                      ) -> np.ndarray: # (episodes,)
-    "What the environment says there is to remember. Raises ValueError if it says nothing of that name."
+    """What the environment says there is to remember.
+
+    Raises ValueError if it says nothing of that name."""
     if class_key in infos: return np.asarray(infos[class_key])
     told = ", ".join(key for key in infos if not key.startswith("_")) or "nothing"
-    raise ValueError(f"the environment's infos have no {class_key!r}, they tell {told}: give another class_key")
+    raise ValueError(f"the environment's infos have no {class_key!r}, they tell {told}: give "
+                     f"another class_key")
 
 # %% ../nbs/14_probes.ipynb #c015b
 @torch.inference_mode()
@@ -103,8 +106,11 @@ def memory_trace(model: RATE, # a member of the family with memory tokens
 def separation(memories: np.ndarray, # (episodes, D) at one time
                classes: np.ndarray, # (episodes,) with two values
               ) -> tuple[float, float]: # distance of the class means in units of the spread, and the share nearest to its own mean
-    "How far apart two classes of memories are. Raises ValueError without two episodes of each, or for NaN."
-    if not np.isfinite(memories).all(): raise ValueError("memories hold NaN or infinite numbers: the model is broken")
+    """How far apart two classes of memories are.
+
+    Raises ValueError without two episodes of each, or for NaN."""
+    if not np.isfinite(memories).all():
+        raise ValueError("memories hold NaN or infinite numbers: the model is broken")
     sums = {c: memories[classes == c].sum(0) for c in np.unique(classes)}
     counts = {c: (classes == c).sum() for c in sums}
     if len(sums) != 2 or min(counts.values()) < 2:
@@ -140,26 +146,33 @@ class NoisyMemory(SequenceModel):
                 ):
         super().__init__()
         sizes = {"tokens": model.config.memory_tokens, "cache": model.config.cache_length}
-        if part not in sizes: raise ValueError(f"unknown part {part!r} of the memory: choose tokens or cache")
-        if not sizes[part]: raise ValueError(f"this model has no {part} to put noise in: choose the other part, or another model")
+        if part not in sizes:
+            raise ValueError(f"unknown part {part!r} of the memory: choose tokens or cache")
+        if not sizes[part]:
+            raise ValueError(f"this model has no {part} to put noise in: choose the other part, or "
+                             f"another model")
         self.observation_space, self.action_space = model.observation_space, model.action_space
         self.segment_length, self.num_clues = model.segment_length, model.num_clues
         self.part, self.alpha = list(sizes).index(part), Number(0, most=1)("alpha", alpha)
         self.generator = torch.Generator().manual_seed(seed)
-        self.model, self.head = copy(model), model.head  # the copy shares all weights, and opens its segments by itself
+        # the copy shares all weights, and opens its segments by itself
+        self.model, self.head = copy(model), model.head
         self.model._open_segment = partial(self._open_segment, model)
 
     def _open_segment(self, model, memory, previous=None):
         return model._open_segment(memory if previous is None else self._damage(memory), previous)
 
     def _damage(self, memory): # with noise in one part
-        return tuple(self._mix(part) if number == self.part and part.numel() else part for number, part in enumerate(memory))
+        return tuple(self._mix(part) if number == self.part and part.numel() else part
+                     for number, part in enumerate(memory))
 
     def _mix(self, part): # the noise has the part's own mean and standard deviation
-        noise = torch.randn(part.shape, generator=self.generator).to(part.device) * part.std() + part.mean()
+        noise = torch.randn(part.shape, generator=self.generator).to(part.device)
+        noise = noise * part.std() + part.mean()
         return torch.lerp(part, noise, self.alpha)
 
-    def initial_state(self, batch_size: int, **told): return self.model.initial_state(batch_size, **told)
+    def initial_state(self, batch_size: int, **told):
+        return self.model.initial_state(batch_size, **told)
 
     def step(self, observation, return_to_go, previous_action, state):
         return self.model.step(observation, return_to_go, previous_action, state)
@@ -193,12 +206,16 @@ def measure_noisy_episodes(model: RATE, recipe: Recipe, places: Places, *,
 def answer_probabilities(model: SequenceModel, # for discrete actions
                          trajectories: Trajectories, # of an expert
                         ) -> Tensor: # (episodes, actions), at the last step of each
-    "What a model would do at the last step, having read everything before. Raises ValueError for continuous actions."
-    if trajectories.actions.dtype.kind == "f": raise ValueError("actions are continuous: only of discrete ones each has a probability")
+    """What a model would do at the last step, having read everything before.
+
+    Raises ValueError for continuous actions."""
+    if trajectories.actions.dtype.kind == "f":
+        raise ValueError("actions are continuous: only of discrete ones each has a probability")
     longest = -(-int(trajectories.lengths.max()) // model.segment_length) * model.segment_length
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     memory, outputs = None, []
-    for segment in split_segments(trajectories.batch(slice(None), longest).to(device), model.segment_length):
+    for segment in split_segments(trajectories.batch(slice(None), longest).to(device),
+                                  model.segment_length):
         output, memory = model.eval()(segment, memory)
         outputs.append(output.cpu())
     return torch.cat(outputs, 1)[torch.arange(len(trajectories)), trajectories.lengths - 1].softmax(-1)
@@ -218,7 +235,8 @@ def measure_recall(model: SequenceModel, recipe: Recipe, places: Places, *,
 
 # %% ../nbs/14_probes.ipynb #c034
 class Prompted:
-    "An agent whose first actions are an expert's; afterwards the agent that it holds goes on by itself."
+    """An agent whose first actions are an expert's; afterwards the agent that it holds goes on by
+    itself."""
     def __init__(self, model: SequenceModel, # who goes on
                  target_return: float, # to ask the model for, in units of reward
                  expert: Expert, # who begins
@@ -240,7 +258,7 @@ class Prompted:
         self.infos = infos
 
     def act(self, observation: np.ndarray, # (batch, …)
-            reward: np.ndarray | None = None, # (batch,) that the previous actions earned; None at the first step
+            reward: np.ndarray | None = None, # (batch,) that the previous actions earned
            ) -> np.ndarray: # (batch,) or (batch, action size)
         "One action for each episode: the expert's while it begins, then the agent's own."
         own = self.agent.act(observation, reward)
@@ -256,7 +274,7 @@ def measure_prompted_play(model: SequenceModel, recipe: Recipe, places: Places, 
                           seed: int = 0, # of the episodes
                           steps: int = 1, # that the expert plays
                           **task_options, # of the task, over those of the recipe
-                         ) -> dict: # success, return, and success by the environment's clue, if it tells one
+                         ) -> dict: # success, return, success by the clue if one is told
     "How well a model plays on when the expert has begun."
     task = recipe_task(recipe, places, **task_options)
     agent = Prompted(model, task.target_return, task.make_expert(), steps)

@@ -1,4 +1,6 @@
-"No class of the library writes an attribute that a class it is made of writes, too: the two would overwrite each other."
+"""No class of the library changes an attribute that a class it is made of writes, too.
+
+The two would overwrite each other. A value that is set once, in `__init__`, may be set anew."""
 import ast
 
 from conftest import ROOT
@@ -6,32 +8,61 @@ from conftest import ROOT
 MEANT = {"labels"}  # what a labelling expert tells, whoever of its line wrote it last
 
 
-def classes() -> dict[str, tuple[list[str], set[str]]]:
-    "Name -> bases, and attributes that are written on self."
+def written(node: ast.AST) -> set[str]:
+    "Attributes of self that a piece of code writes."
+    return {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)
+            and isinstance(part.ctx, ast.Store) and getattr(part.value, "id", None) == "self"}
+
+
+def classes(source: str) -> dict[str, tuple[list[str], set[str], set[str]]]:
+    "Name -> bases, attributes that are written, and those that are written outside `__init__`."
     found = {}
-    for path in sorted((ROOT/"rate_nb").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.ClassDef): continue
-            bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
-            written = {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store)
-                       and isinstance(part.value, ast.Name) and part.value.id == "self"}
-            found.setdefault(f"{path.stem}.{node.name}", (bases, written))
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.ClassDef): continue
+        bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
+        later = [part for part in node.body if getattr(part, "name", None) != "__init__"]
+        found[node.name] = bases, written(node), set().union(*map(written, later))
     return found
 
 
-def shared(found: dict) -> list[str]:
-    "Attributes that a class and one of its ancestors write."
+def shared(found: list[tuple]) -> list[str]:
+    "Attributes that a class and one of its ancestors write, and one of them changes."
     by_name = {}
-    for place, facts in found.items(): by_name.setdefault(place.split(".")[1], []).append(facts)
-    def inherited(bases, seen=()):
-        for base in set(bases) - set(seen):
-            for grandparents, written in by_name.get(base, []): yield from written | set(inherited(grandparents, (*seen, base)))
-    return sorted(f"{place}.{name}" for place, (bases, written) in found.items() for name in (written & set(inherited(bases))) - MEANT)
+    for name, *facts in found: by_name.setdefault(name, []).append(facts)
+
+    def ancestors(bases, seen=frozenset()):
+        for base in set(bases) - seen:
+            for facts in by_name.get(base, []):
+                yield from (facts, *ancestors(facts[0], seen | {base}))
+
+    clashes = set()
+    for name, bases, ours, changed in found:
+        for _, theirs, changed_there in ancestors(bases):
+            both = ours & theirs & (changed | changed_there)
+            clashes |= {f"{name}.{attribute}" for attribute in both - MEANT}
+    return sorted(clashes)
+
+
+def named(source: str) -> list[tuple]:
+    return [(name, *facts) for name, facts in classes(source).items()]
 
 
 def test_no_attribute_has_two_owners():
-    assert shared(classes()) == []
+    paths = sorted((ROOT/"rate_nb").rglob("*.py"))
+    assert shared(sum((named(path.read_text(encoding="utf-8")) for path in paths), [])) == []
+
+
+EXAMPLE = """
+class Agent:
+    def __init__(self): self.sample = False
+    def reset(self): self.steps = 0
+
+class Middle(Agent): pass
+
+class Prompted(Middle):
+    def __init__(self): self.sample, self.steps, self.taken = True, 3, 0
+"""
 
 
 def test_the_search_finds_them():
-    assert shared({"a.Agent": ([], {"steps"}), "b.Middle": (["Agent"], set()), "b.Prompted": (["Middle"], {"steps", "taken"})}) == ["b.Prompted.steps"]
+    assert shared(named(EXAMPLE)) == ["Prompted.steps"]

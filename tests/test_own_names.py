@@ -1,4 +1,5 @@
-"A task, a model, a valve and a measurement of the user's own, in a file beside the script, are known in all processes of a sweep."
+"""A task, a model, a valve and a measurement of the user's own, in a file beside the script, are
+known in all processes of a sweep."""
 import os
 import subprocess
 import sys
@@ -21,7 +22,8 @@ class Valve(GateValve):
     def __init__(self, d_model, num_heads): super().__init__(d_model)
 
 def count_weights(model, recipe, places, *, times=1):
-    return {"weights": times*sum(weight.numel() for weight in model.parameters()), "valve": type(model.valve).__name__}
+    weights = sum(weight.numel() for weight in model.parameters())
+    return {"weights": times*weights, "valve": type(model.valve).__name__}
 '''
 
 SCRIPT = '''
@@ -34,13 +36,15 @@ from rate_nb.tasks.base import register_task
 from rate_nb.training import TrainingConfig
 
 def recipe(seed, task, model, valve):
-    return Recipe(name="mine", task=task, model=model, preset="smoke", seed=seed, length=9, num_trajectories=20,
-                  task_options=dict(corridor_length=7), model_options=dict(segment_length=3, d_model=16, d_head=8, valve=valve),
+    return Recipe(name="mine", task=task, model=model, preset="smoke", seed=seed, length=9,
+                  num_trajectories=20, task_options=dict(corridor_length=7),
+                  model_options=dict(segment_length=3, d_model=16, d_head=8, valve=valve),
                   training=TrainingConfig(iterations=2, batch_size=4, warmup=1))
 
 def attempt(registered, by_place, kind):
     "Two runs, so that there is work for two processes."
-    plan = [(recipe(seed, *names), [Measurement("play", dict(episodes=2)), Measurement(kind, dict(times=3))])
+    asked = [Measurement("play", dict(episodes=2)), Measurement(kind, dict(times=3))]
+    plan = [(recipe(seed, *names), asked)
             for seed, names in enumerate((registered, by_place))]
     return sweep(plan, Places.under(Path(sys.argv[1])), jobs=2, progress=False)
 '''
@@ -52,9 +56,12 @@ if __name__ == "__main__":
     register_model("my model", "my_things:model")       # or its place
     VALVES["my valve"] = my_things.Valve
     MEASUREMENTS["my count"] = "my_things:count_weights"
-    rows = attempt(("my maze", "my model", "my valve"), ("my_things:Maze", "my_things:model", "my_things:Valve"), "my count")
-    rows += attempt(("my maze", "my model", "my valve"), ("my_things:Maze", "my_things:model", "my_things:Valve"), "my_things:count_weights")
-    print([[answer["valve"] for answer in row["measurements"].values() if "valve" in answer] for row in rows])
+    registered = "my maze", "my model", "my valve"
+    by_place = "my_things:Maze", "my_things:model", "my_things:Valve"
+    rows = attempt(registered, by_place, "my count")
+    rows += attempt(registered, by_place, "my_things:count_weights")
+    answers = [list(row["measurements"].values()) for row in rows]
+    print([[answer["valve"] for answer in told if "valve" in answer] for told in answers])
 '''
 
 IN_THE_SCRIPT = SCRIPT + MODULE + '''
@@ -68,8 +75,10 @@ def refused(**names):
     else: print("was not refused:", names)
 
 if __name__ == "__main__":
-    for what, thing in dict(task="Maze", model="model", valve="Valve", kind="count_weights").items(): refused(**{what: f"__main__:{thing}"})
-    for table, thing in ((TASKS, Maze), (MODELS, model), (VALVES, Valve), (MEASUREMENTS, count_weights)):
+    things = dict(task="Maze", model="model", valve="Valve", kind="count_weights")
+    for what, thing in things.items(): refused(**{what: f"__main__:{thing}"})
+    tables = (TASKS, Maze), (MODELS, model), (VALVES, Valve), (MEASUREMENTS, count_weights)
+    for table, thing in tables:
         table["mine"] = thing
         refused(**{{"measurement": "kind"}.get(table.kind, table.kind): "mine"})
         del table["mine"]
@@ -77,11 +86,13 @@ if __name__ == "__main__":
 
 
 def run_script(script: str, folder: Path) -> subprocess.CompletedProcess:
-    "As a user runs a script of theirs, with their module beside it and nothing else told to Python."
+    """As a user runs a script of theirs, with their module beside it and nothing else told to
+    Python."""
     (folder/"my_things.py").write_text(MODULE, encoding="utf-8")
     (folder/"script.py").write_text(script, encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, "script.py", str(folder/"out")], cwd=folder, env=environment, capture_output=True, text=True,
+    return subprocess.run([sys.executable, "script.py", str(folder/"out")], cwd=folder,
+                          env=environment, capture_output=True, text=True,
                           timeout=300)
 
 
@@ -96,5 +107,6 @@ def test_what_lives_in_the_script_is_refused_before_anything_is_done(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     said = done.stdout.strip().splitlines()
     for line, name in zip(said, ["Maze", "model", "Valve", "count_weights"]*2, strict=True):
-        assert f"{name} lives in a notebook or script, where other processes cannot find it: put it in a module" in line
+        assert f"{name} lives in a notebook or script, where other processes cannot find it" in line
+        assert "put it in a module" in line
     assert not (tmp_path/"out").exists()

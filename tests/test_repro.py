@@ -19,9 +19,12 @@ REPRO = sorted((ROOT/"nbs").glob("repro_*.ipynb"))
 
 def papermill(path: Path, tmp_path: Path, **parameters) -> subprocess.CompletedProcess:
     "Run a notebook as a reader does from the command line; its results go to `out`."
-    command = [sys.executable, "-m", "papermill", str(path), str(tmp_path/path.name), "--cwd", str(path.parent), "--kernel", "python3",
+    command = [sys.executable, "-m", "papermill", str(path), str(tmp_path/path.name), "--cwd",
+               str(path.parent), "--kernel", "python3",
                "--no-progress-bar"]
-    for name, value in (dict(preset="smoke", output_folder=str(tmp_path/"out")) | parameters).items(): command += ["-p", name, value]
+    for name, value in (dict(preset="smoke", output_folder=str(tmp_path/"out"))
+                        | parameters).items():
+        command += ["-p", name, value]
     environment = {name: value for name, value in os.environ.items() if name != "IN_TEST"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
 
@@ -37,14 +40,16 @@ def test_repro(path, tmp_path):
     assert store() == before, f"{path.name} at preset smoke changed results/, which holds committed results"
 
 
-# ---- parameters: every kind of mistake is tried on `check_parameters` in recipes/00_base; here, that papermill meets it ----
+# ---- parameters: recipes/00_base tries all mistakes on `check_parameters`; here, papermill ----
 
 RETRIEVAL = ROOT/"nbs"/"repro_retrieval.ipynb"  # the cheapest
-REFUSED = [(dict(prset="smoke"), "unknown parameter 'prset': choose from preset, studies, seeds, models, output_folder"),
+REFUSED = [(dict(prset="smoke"), "unknown parameter 'prset': choose from preset, studies, seeds, "
+                                 "models, output_folder"),
            (dict(models='["RATE", "GPT"]'), "unknown value in models 'GPT': choose from RATE, DT")]
 
 
-@pytest.mark.parametrize("parameters, message", REFUSED, ids=[next(iter(parameters)) for parameters, _ in REFUSED])
+@pytest.mark.parametrize("parameters, message", REFUSED,
+                         ids=[next(iter(parameters)) for parameters, _ in REFUSED])
 def test_wrong_parameters_are_refused_before_training(parameters, message, tmp_path):
     done = papermill(RETRIEVAL, tmp_path, **parameters)
     assert done.returncode != 0 and message in done.stderr, done.stderr[-3000:]
@@ -62,7 +67,8 @@ def test_single_values_are_lists_of_one(tmp_path):
 def test_every_notebook_checks_its_parameters(path):
     "In the first cell that follows them, with no name left out."
     code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    place = next(number for number, cell in enumerate(code) if "parameters" in cell.metadata.get("tags", []))
+    place = next(number for number, cell in enumerate(code)
+                 if "parameters" in cell.metadata.get("tags", []))
     names = [line.split(" = ")[0] for line in code[place].source.splitlines()]
     assert f"{', '.join(names)} = check_parameters(" in code[place + 1].source
     call = code[place + 1].source.split("check_parameters(\n")[1]

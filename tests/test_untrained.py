@@ -1,11 +1,14 @@
 """Every score is tried on players that must fail and on one that must succeed.
 
-An untrained model may do no better than the best constant action, which is measured here, in the same episodes; an expert has to do
-better by the same rule, or the rule could not tell. The rule is a test of significance, since a few episodes may differ by chance:
+An untrained model may do no better than the best constant action, which is measured here, in the
+same episodes; an expert has to do better by the same rule, or the rule could not tell. The rule is
+a test of significance, since a few episodes may differ by chance:
 
-- successes: Fisher's exact test (the binomial one for two counts), one-sided, at 0.001. With 100 episodes and a constant action that
-  never succeeds, 10 successes are too many; with one that succeeds in half, 73.
-- returns: Welch's t-test, one-sided, at 0.05. Slow simulators allow 4 to 6 episodes, with which a smaller level would find nothing."""
+- successes: Fisher's exact test (the binomial one for two counts), one-sided, at 0.001. With 100
+  episodes and a constant action that never succeeds, 10 successes are too many; with one that
+  succeeds in half, 73.
+- returns: Welch's t-test, one-sided, at 0.05. Slow simulators allow 4 to 6 episodes, with which a
+  smaller level would find nothing."""
 import numpy as np
 import pytest
 import torch
@@ -26,7 +29,8 @@ torch.set_num_threads(1)
 def more_successes(ours: float, theirs: float, episodes: int) -> bool:
     "Whether a share of successes is above another beyond chance."
     counts = [round(share*episodes) for share in (ours, theirs)]
-    return stats.fisher_exact([[count, episodes - count] for count in counts], alternative="greater").pvalue < 0.001
+    return stats.fisher_exact([[count, episodes - count] for count in counts],
+                              alternative="greater").pvalue < 0.001
 
 
 def more_return(ours: np.ndarray, theirs: np.ndarray) -> bool:
@@ -39,7 +43,8 @@ def test_the_rules_can_tell():
     "As they are described above."
     assert [more_successes(count/100, 0, 100) for count in (9, 10, 100)] == [False, True, True]
     assert [more_successes(count/100, 0.5, 100) for count in (72, 73)] == [False, True]
-    assert [more_return(np.array(ours), np.array([0., 0, 1, 1])) for ours in ([0., 1, 1, 1], [3., 1, 2, 4])] == [False, True]
+    assert [more_return(np.array(ours), np.array([0., 0, 1, 1]))
+            for ours in ([0., 1, 1, 1], [3., 1, 2, 4])] == [False, True]
 
 
 # ---- tasks ----
@@ -59,7 +64,8 @@ class Gait(Constant):
     def __init__(self): self.step = 0
 
     def act(self, observations, rewards):
-        self.action = np.clip(self.swing*np.sin(1.09*self.step + self.phase), -1, 1).astype(np.float32)
+        self.action = np.clip(self.swing*np.sin(1.09*self.step + self.phase), -1,
+                              1).astype(np.float32)
         self.step += 1
         return super().act(observations, rewards)
 
@@ -95,7 +101,8 @@ def untrained(name, task):
 
 
 EVERY, ONE = ("rate", "dt", "bc_mlp"), ("rate",)  # models; one where the simulator is slow
-BY_SUCCESS = {"tmaze": dict(corridor_length=10), "retrieval": dict(episode_length=12), "minigrid_memory": dict(size=11)}
+BY_SUCCESS = {"tmaze": dict(corridor_length=10), "retrieval": dict(episode_length=12),
+              "minigrid_memory": dict(size=11)}
 BY_RETURN = {"atari": (dict(game="breakout", max_steps=300), 4, ONE),
              "vizdoom_two_colors": (dict(max_steps=90, expert_noise=0.), 5, ONE),
              "memory_maze": (dict(max_steps=120, expert_noise=0.), 4, ONE),
@@ -107,7 +114,9 @@ def test_success_of_tasks(name):
     task = make_task(name, **BY_SUCCESS[name])
     def success(player): return play(player, task, 100, seed=0).success_rate
     best = max(success(Constant(action)) for action in constants(task.action_space))
-    for model in EVERY: assert not more_successes(success(Agent(untrained(model, task), task.target_return)), best, 100), model
+    for model in EVERY:
+        assert not more_successes(success(Agent(untrained(model, task), task.target_return)), best,
+                                  100), model
     assert more_successes(success(ExpertAgent(task)), best, 100)
 
 
@@ -117,19 +126,25 @@ def test_returns_of_tasks(name):
     task = Reusing(make_task(name, **options))
     def returns(player): return play(player, task, episodes, seed=0).returns
     try:
-        best = max((returns(Constant(action)) for action in constants(task.action_space)), key=np.mean)
-        for model in models: assert not more_return(returns(Agent(untrained(model, task), task.target_return)), best), model
+        best = max((returns(Constant(action)) for action in constants(task.action_space)),
+                   key=np.mean)
+        for model in models:
+            assert not more_return(returns(Agent(untrained(model, task), task.target_return)),
+                                   best), model
         assert more_return(returns(Gait() if name == "mujoco" else ExpertAgent(task)), best)
     finally: task.close()
 
 
 # ---- probes: who must succeed is a small RATE, trained in seconds on a short T-Maze ----
 
-RECIPE = Recipe(name="RATE", task="tmaze", model="rate", preset="smoke", seed=0, length=9, num_trajectories=400,
+RECIPE = Recipe(name="RATE", task="tmaze", model="rate", preset="smoke", seed=0, length=9,
+                num_trajectories=400,
                 task_options={"corridor_length": [1, 7]},
-                model_options=dict(segment_length=3, d_model=32, d_head=16, memory_tokens=2, double_residual=False, dropout=0.,
+                model_options=dict(segment_length=3, d_model=32, d_head=16, memory_tokens=2,
+                                   double_residual=False, dropout=0.,
                                    attention_dropout=0.),
-                training=TrainingConfig(iterations=200, batch_size=32, warmup=20, learning_rate=3e-3))
+                training=TrainingConfig(iterations=200, batch_size=32, warmup=20,
+                                        learning_rate=3e-3))
 MAZE, EPISODES = dict(corridor_length=7), 100
 
 
@@ -151,10 +166,13 @@ def habit(action: int):
     return model
 
 
-def answers(model, places, kind, **options): return measure(Measurement(kind, MAZE | dict(seed=7) | options), model, RECIPE, places)
+def answers(model, places, kind, **options):
+    return measure(Measurement(kind, MAZE | dict(seed=7) | options), model, RECIPE, places)
 
 
-@pytest.mark.parametrize("kind, options", [("play", {}), ("prompted play", {}), ("prompted play", dict(steps=3))], ids=str)
+@pytest.mark.parametrize("kind, options",
+                         [("play", {}), ("prompted play", {}), ("prompted play", dict(steps=3))],
+                         ids=str)
 def test_success_of_probes(kind, options, trained, places):
     def success(model): return answers(model, places, kind, episodes=EPISODES, **options)["success"]
     best = max(success(habit(action)) for action in range(4))
@@ -166,22 +184,29 @@ def test_prompted_play_leaves_the_answer_to_the_model(places):
     "In retrieval the expert's first action is the question, and must not be the answer, too."
     task = make_task("retrieval", episode_length=30)
     def success(player): return play(player, task, EPISODES, seed=0).success_rate
-    for name in EVERY: assert success(Prompted(untrained(name, task), 1., task.make_expert(), 1)) == 0, name
+    for name in EVERY:
+        assert success(Prompted(untrained(name, task), 1., task.make_expert(), 1)) == 0, name
     assert success(Prompted(untrained("rate", task), 1., task.make_expert(), 30)) == 1
 
 
 def test_noise(trained, places):
-    "With the memory destroyed a trained model is no better than a guess; an untrained one never is."
-    def success(model, alpha): return answers(model, places, "noise", part="tokens", alpha=alpha, episodes=EPISODES)["success"]
-    best = max(answers(habit(action), places, "play", episodes=EPISODES)["success"] for action in range(4))
-    for alpha in (0., 1.): assert not more_successes(success(build_model(RECIPE), alpha), best, EPISODES)
+    """With the memory destroyed a trained model is no better than a guess; an untrained one never
+    is."""
+    def success(model, alpha):
+        return answers(model, places, "noise", part="tokens", alpha=alpha,
+                       episodes=EPISODES)["success"]
+    best = max(answers(habit(action), places, "play", episodes=EPISODES)["success"]
+               for action in range(4))
+    for alpha in (0., 1.):
+        assert not more_successes(success(build_model(RECIPE), alpha), best, EPISODES)
     assert not more_successes(success(trained, 1.), 0.5, EPISODES)
     assert more_successes(success(trained, 0.), 0.5, EPISODES)
 
 
 def test_noisy_episodes(trained, places):
     def won(model, alpha): # a share
-        returns = answers(model, places, "noisy episodes", part="tokens", alpha=alpha, episodes=EPISODES)["returns"]
+        returns = answers(model, places, "noisy episodes", part="tokens", alpha=alpha,
+                          episodes=EPISODES)["returns"]
         return np.mean(np.array(returns) > 0)
     assert not more_successes(won(build_model(RECIPE), 1.), 0, EPISODES)
     assert not more_successes(won(trained, 1.), 0.5, EPISODES)
@@ -197,24 +222,29 @@ def test_recall(trained, places):
 
 
 def test_imitation(trained, places):
-    "Counted by episode, of which each has one step that takes memory; steps of an episode are no independent draws."
-    def accuracy(model): return measure(Measurement("imitation", dict(num_trajectories=EPISODES, data_seed=1)), model, RECIPE, places)["accuracy"]
+    """Counted by episode, of which each has one step that takes memory; steps of an episode are
+    no independent draws."""
+    def accuracy(model):
+        return measure(Measurement("imitation", dict(num_trajectories=EPISODES, data_seed=1)),
+                       model, RECIPE, places)["accuracy"]
     best = max(accuracy(habit(action)) for action in range(4))
     assert not more_successes(accuracy(build_model(RECIPE)), best, EPISODES)
     assert more_successes(accuracy(trained), best, EPISODES)
 
 
 def test_readable_memory(trained):
-    """With shuffled classes no memory is readable, whoever's it is. With the true ones the trained model's is, at the end of the episode.
+    """With shuffled classes no memory is readable, whoever's it is. With the true ones the trained
+    model's is, at the end of the episode.
 
-    (An untrained model's shows the clue for a while, as any random function of the first step does: at the first border that of 76
-    episodes of 100, at the last one of 58.)"""
+    (An untrained model's shows the clue for a while, as any random function of the first step does:
+    at the first border that of 76 episodes of 100, at the last one of 58.)"""
     task = make_task("tmaze", **MAZE)
     def readable(model, shuffled):
         memories, _, classes = memory_trace(model, task, EPISODES, seed=7, class_key="clue")
         if shuffled: classes = np.random.default_rng(0).permutation(classes)
         return separation(memories[:, -1], classes)[1]
-    for model in (trained, build_model(RECIPE)): assert not more_successes(readable(model, True), 0.5, EPISODES)
+    for model in (trained, build_model(RECIPE)):
+        assert not more_successes(readable(model, True), 0.5, EPISODES)
     assert not more_successes(readable(build_model(RECIPE), False), 0.5, EPISODES)
     assert more_successes(readable(trained, False), 0.5, EPISODES)
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from ..checks import Choice, Whole, check_fields
 from ..collection import write_json
-from ..experiments import Measurement, Places, Recipe, folder_path, options, plain, recipe_data
+from ..experiments import (Measurement, Places, Recipe, folder_path, options, plain,
+                                 recipe_data)
 from ..training import TrainingConfig
 
 # %% ../../nbs/recipes/00_base.ipynb #c006
@@ -26,7 +27,8 @@ def choose(kind: str, # what it is that is chosen, for the error
            name: str,
           ) -> Any: # known[name]
     "What has this name. Raises ValueError that lists the known names for any other."
-    if not isinstance(name, str) or name not in known: raise ValueError(f"unknown {kind} {name!r}: choose from {', '.join(known)}")
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"unknown {kind} {name!r}: choose from {', '.join(known)}")
     return known[name]
 
 # %% ../../nbs/recipes/00_base.ipynb #c009
@@ -41,19 +43,26 @@ class Contestant:
     size: str = "transformer"                     # which of the preset's sizes it takes
 
     def __post_init__(self):
-        check_fields(self, model_options=options, training=options, patience=Whole(1), long_patience=Whole(1))
-        for option in self.training: Choice([known.name for known in fields(TrainingConfig)])("training option", option)
+        check_fields(self, model_options=options, training=options, patience=Whole(1),
+                     long_patience=Whole(1))
+        for option in self.training:
+            Choice([known.name for known in fields(TrainingConfig)])("training option", option)
 
 # %% ../../nbs/recipes/00_base.ipynb #c009d
 def as_list(what: str, # the parameter's name, for errors
             value: Any, # None, one value, several, or the JSON of several
            ) -> list | None: # None: not given
-    "Several values, however they were given. Raises ValueError for none at all, for a value given twice, and for a broken list."
+    """Several values, however they were given.
+
+    Raises ValueError for none at all, for a value given twice, and for a broken list."""
     if value is None: return None
     if isinstance(value, str) and value.lstrip().startswith("["):
         try: value = json.loads(value)
-        except json.JSONDecodeError: raise ValueError(f"""{what} is {value!r}, which is no list: write it as '["one", "two"]' or '[0, 1]'""") from None
-    values = plain(what, list(value)) if isinstance(value, (list, tuple, set, range, np.ndarray)) else [plain(what, value)]
+        except json.JSONDecodeError:
+            raise ValueError(f"{what} is {value!r}, which is no list: "
+                             """write it as '["one", "two"]' or '[0, 1]'""") from None
+    several = isinstance(value, (list, tuple, set, range, np.ndarray))
+    values = plain(what, list(value) if several else [value])
     if not values: raise ValueError(f"{what} is an empty list: give at least one, or None for all")
     for one in values:
         if values.count(one) > 1: raise ValueError(f"{what} holds {one!r} twice")
@@ -73,31 +82,35 @@ def plan_study(presets: dict, # name -> preset, which has `seeds`, a number
     "What a study needs. Raises ValueError for an unknown study, preset or model."
     make, chosen = choose("study", studies, study), choose("preset", presets, preset)
     seeds, models = as_list("seeds", seeds), as_list("models", models)
-    seeds = list(range(chosen.seeds)) if seeds is None else [Whole(0)("a seed in seeds", seed) for seed in seeds]
+    if seeds is None: seeds = range(chosen.seeds)
+    seeds = [Whole(0)("a seed in seeds", seed) for seed in seeds]
     for name in models or (): choose("model", contestants, name)
     return make(chosen, preset, seeds, models or list(contestants))
 
 # %% ../../nbs/recipes/00_base.ipynb #c014c
 def _injected(cells: list[str]) -> list[str]: # names that papermill set
     sources = [cell for cell in cells if cell.lstrip().startswith("# Parameters\n")]
-    lines = [line for source in sources for line in ast.parse(source).body if isinstance(line, ast.Assign)]
+    lines = [line for source in sources for line in ast.parse(source).body
+             if isinstance(line, ast.Assign)]
     return [target.id for line in lines for target in line.targets if isinstance(target, ast.Name)]
 
 def _checked(what, value, known): # known: see `check_parameters`
     if isinstance(known, list):
         values = as_list(what, value)
-        return None if values is None else [_checked(f"value in {what}", each, known[0]) for each in values]
+        return None if values is None else [_checked(f"value in {what}", each, known[0])
+                                            for each in values]
     if known is Path: return None if value is None else folder_path(what, value)
     if known is int: return Whole(0)(what, value)
     choose(what, known, value)
     return value
 
 def check_parameters(variables: dict, # the notebook's `globals()`
-                     **known, # parameter -> `int`, `Path` or a dict of choices; in a list, if several values may be given
+                     **known, # parameter -> int, Path or a dict of choices; [one of these]: several
                     ) -> list: # their values, in the order of `known`
     """The parameters of a notebook, plain.
 
-    Raises ValueError or TypeError for names that papermill was given and the notebook does not know, and for values that it has not."""
+    Raises ValueError or TypeError for names that papermill was given and the notebook does not
+    know, and for values that it has not."""
     for name in _injected(variables.get("In", [])): choose("parameter", known, name)
     return [_checked(name, variables[name], values) for name, values in known.items()]
 
