@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['OKABE_ITO', 'MARKERS', 'NOT_TESTED', 'VERDICTS', 'TITLE_HEIGHT', 'GAP', 'assign_colours', 'set_style', 'positions',
-           'tidy', 'set_axis', 'standard_error', 'curves', 'draw_line', 'heat_map', 'readable_on', 'group_edges',
-           'attention_map', 'label_tokens', 'project', 'memory_plot', 'verdict_table', 'save_figure', 'save_film']
+           'check_columns', 'tidy', 'set_axis', 'standard_error', 'curves', 'draw_line', 'two_ends', 'heat_map',
+           'readable_on', 'group_edges', 'attention_map', 'label_tokens', 'project', 'memory_plot', 'verdict_table',
+           'save_figure', 'save_film']
 
 # %% ../nbs/06_figures.ipynb #c003
 import os
@@ -20,6 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from PIL import Image, ImageDraw
 from pandas.io.formats.style import Styler
+
+from .checks import Choice, Flag, Number, Whole
 
 # %% ../nbs/06_figures.ipynb #c006
 OKABE_ITO = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000', '#7F7F7F')
@@ -59,6 +62,14 @@ def positions(values, # values to place
     return np.searchsorted(levels, values).astype(float) if scale == 'ordinal' else np.asarray(values, float)
 
 
+def check_columns(frame: pd.DataFrame, **columns) -> None: # argument -> column that it names
+    "Raises ValueError for a column that the table has not."
+    for argument, column in columns.items():
+        if not isinstance(column, str) or column not in frame:
+            known = ', '.join(map(str, frame))
+            raise ValueError(f'{argument} is {column!r}: give a column, one of {known}')
+
+
 def tidy(value) -> str:
     "A tick label: thin spaces in numbers of five digits and more, anything else as it is."
     big = isinstance(value, (int, np.integer)) and abs(value) >= 10_000
@@ -67,8 +78,7 @@ def tidy(value) -> str:
 
 def set_axis(ax: Axes, levels: list, scale: str) -> None:
     "Put ticks and labels of the x axis. Raises ValueError for an unknown scale."
-    if scale not in ('ordinal', 'log', 'linear'):
-        raise ValueError(f'unknown scale {scale!r}: choose ordinal, log or linear')
+    Choice(('ordinal', 'log', 'linear'))('scale', scale)
     if scale == 'ordinal':
         ax.set_xticks(range(len(levels)), [tidy(level) for level in levels])
     else:
@@ -93,7 +103,12 @@ def curves(frame: pd.DataFrame, # one row for each x, hue and seed
            chance: float | None = None, # score of an agent that knows nothing
            trained_up_to: float | None = None, # largest x seen in training
            ax: Axes | None = None) -> Axes:
-    "A line with a band over seeds for each hue, published values as hollow markers."
+    """A line with a band over seeds for each hue, published values as hollow markers.
+
+    Raises ValueError or TypeError that names the argument that is wrong."""
+    check_columns(frame, x=x, y=y, hue=hue)
+    chance = Number(optional=True)('chance', chance)
+    trained_up_to = Number(optional=True)('trained_up_to', trained_up_to)
     ax = ax or plt.subplots()[1]
     names = list(dict.fromkeys(frame[hue]))
     published = frame.iloc[:0] if reference is None else reference
@@ -130,6 +145,16 @@ def draw_line(ax: Axes, points: pd.DataFrame, x: str, y: str, interval: Callable
     ax.fill_between(where, low, high, color=line['color'], alpha=0.2, linewidth=0)
     ax.scatter(place(points[x].to_numpy()), points[y], s=9, color=line['color'], alpha=0.45, linewidth=0, zorder=2)
 
+# %% ../nbs/06_figures.ipynb #c024b
+def two_ends(limits: tuple[float, float] | None) -> tuple[float, float] | None:
+    "Checks the ends of a scale. Raises ValueError or TypeError that names them."
+    if limits is None: return None
+    if not isinstance(limits, (tuple, list)) or len(limits) != 2:
+        raise TypeError(f'limits are {limits!r}: give two numbers')
+    low, high = (Number()('a number in limits', end) for end in limits)
+    if not low < high: raise ValueError(f'limits are {limits!r}: give the smaller one first')
+    return low, high
+
 # %% ../nbs/06_figures.ipynb #c025
 def heat_map(frame: pd.DataFrame, # long table; several rows for a cell (seeds) are averaged
              index: str, # column that makes the rows
@@ -143,11 +168,17 @@ def heat_map(frame: pd.DataFrame, # long table; several rows for a cell (seeds) 
              digits: int = 2, # of the numbers in the cells
              colour_bar: bool = True, # False for maps side by side that share one
              ax: Axes | None = None) -> Axes:
-    "Mean score for each pair, written into its cell; pairs without a value are hatched as 'not tested'."
+    """Mean score for each pair, written into its cell; pairs without one are hatched as 'not tested'.
+
+    Raises ValueError or TypeError that names the argument that is wrong."""
+    check_columns(frame, index=index, columns=columns, values=values)
+    digits, colour_bar = Whole(0, most=15)('digits', digits), Flag()('colour_bar', colour_bar)
+    if not isinstance(cmap, str) or cmap not in plt.colormaps:
+        raise ValueError(f"unknown cmap {cmap!r}: choose one of matplotlib's")
     grid = frame.pivot_table(index=index, columns=columns, values=values)
     grid = grid.reindex(index=all_rows or grid.index, columns=all_columns or grid.columns)
     ax = ax or plt.subplots(figsize=(1.8 + 0.65 * grid.shape[1], 1.2 + 0.45 * grid.shape[0]))[1]
-    low, high = limits or (np.nanmin(grid), np.nanmax(grid))
+    low, high = two_ends(limits) or (np.nanmin(grid), np.nanmax(grid))
     image = ax.imshow(grid, cmap=cmap, vmin=low, vmax=high, aspect='auto')
     for (row, column), value in np.ndenumerate(grid.to_numpy()):
         if np.isnan(value):
@@ -195,6 +226,7 @@ def attention_map(weights: np.ndarray, # (queries, keys), rows sum to 1
                   vmax: float | None = None, # weight at the dark end; the largest when missing, 1 to compare maps
                   title: str = '', ax: Axes | None = None) -> Axes:
     "Who looks (rows) at whom (columns), with separators between the groups of tokens; grey = weight exactly 0."
+    vmax = Number(above=0, optional=True)('vmax', vmax)
     num_queries, num_keys = weights.shape
     ax = ax or plt.subplots(figsize=(5.2, 4.6))[1]
     colours = plt.get_cmap('magma_r').with_extremes(bad='0.88')
@@ -279,11 +311,16 @@ def save_figure(fig: Figure, folder: str | Path, # created when missing
                 name: str, # file name without suffix
                 formats: tuple[str, ...] = ('png', 'pdf'),
                ) -> list[Path]: # the files written
-    "Write a figure in every format, atomically and without a date. Raises ValueError if `name` is a path."
-    if Path(name).name != name:
-        raise ValueError(f'figure name {name!r} is a path: put the folder into the argument folder')
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    paths = [Path(folder) / f'{name}.{suffix}' for suffix in formats]
+    """Write a figure in every format, atomically and without a date.
+
+    Raises ValueError if `name` is a path or a format is unknown."""
+    if not isinstance(name, str) or not name or Path(name).name != name:
+        raise ValueError(f'figure name {name!r} is a path or no name: give the folder as argument folder')
+    if not isinstance(formats, (tuple, list)):
+        raise TypeError(f'formats are {formats!r}: give a tuple of suffixes')
+    for suffix in formats: Choice(fig.canvas.get_supported_filetypes())('suffix in formats', suffix)
+    (folder := Path(folder).expanduser()).mkdir(parents=True, exist_ok=True)
+    paths = [folder / f'{name}.{suffix}' for suffix in formats]
     for path, suffix in zip(paths, formats):
         temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
         fig.savefig(temporary, format=suffix, dpi=150, bbox_inches='tight',
@@ -301,9 +338,13 @@ def save_film(pictures: np.ndarray, # (pictures, episodes, height, width, 3) uin
               milliseconds: int = 120, # a picture is shown
               colours: int = 48, # of a picture's palette; more make a larger file
              ) -> Path:
-    "Write an animated GIF, atomically. Raises ValueError unless every episode has a title."
+    """Write an animated GIF, atomically.
+
+    Raises ValueError or TypeError unless every episode has a title and the numbers make sense."""
+    columns, colours = Whole(1)('columns', columns), Whole(2, most=256)('colours', colours)
+    milliseconds = Whole(10, most=655_350)('milliseconds', milliseconds)
     if len(titles) != pictures.shape[1]: raise ValueError(f'{len(titles)} titles for {pictures.shape[1]} episodes: give one each')
-    height, width = pictures.shape[2:4]
+    columns, (height, width) = min(columns, len(titles)), pictures.shape[2:4]
     size = columns*(width + GAP), -(-len(titles)//columns)*(height + TITLE_HEIGHT)
     places = [(number % columns*(width + GAP), number//columns*(height + TITLE_HEIGHT)) for number in range(len(titles))]
 
@@ -315,7 +356,7 @@ def save_film(pictures: np.ndarray, # (pictures, episodes, height, width, 3) uin
         return page.quantize(colours, Image.Quantize.FASTOCTREE)
 
     first, *others = map(sheet, pictures)
-    path = Path(path)
+    path = Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     first.save(temporary, 'GIF', save_all=True, append_images=others, duration=milliseconds, loop=0)

@@ -27,6 +27,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from .acting import Agent
+from .checks import Number, Whole
 from .experiments import PACKAGES, PeakMemory, Places, git_commit
 from .sequence_model import SequenceModel, make_model
 from .training import TrainingConfig, trajectory_losses
@@ -48,6 +49,8 @@ def random_batch(model: SequenceModel, # of `benchmark_model`
                  num_segments: int = 3,
                 ) -> Segment: # (batch_size, K·num_segments, …), no padding
     "Trajectories of full length with random content."
+    batch_size = Whole(1, most=2**16)("batch_size", batch_size)
+    num_segments = Whole(1, most=2**16)("num_segments", num_segments)
     shape = batch_size, model.segment_length * num_segments
     return Segment(torch.randn(*shape, 4), torch.randint(0, 4, shape), torch.rand(shape), torch.ones(shape, dtype=torch.bool))
 
@@ -61,7 +64,7 @@ def training_step(model: SequenceModel, optimizer: torch.optim.Optimizer, batch:
                   bptt: int = 3, # segments that share a backward pass
                  ) -> float: # the loss before the step
     "What `rate_nb.training.train` does with one batch, without its bookkeeping."
-    total = 0.
+    total, bptt = 0., Whole(1)("bptt", bptt)
     for loss in trajectory_losses(model, batch, model.segment_length, model.head.loss, bptt):
         loss.backward()
         total += loss.item()
@@ -75,6 +78,7 @@ def seconds_in_turns(calls: dict, # name -> function without arguments
                      repeats: int = 7, # measured rounds, after one that is not
                     ) -> dict: # name -> {"median", "minimum"}, seconds of wall-clock time
     "Time several functions, taking turns."
+    repeats = Whole(1)("repeats", repeats)
     measured = {name: [] for name in calls}
     for _ in range(repeats + 1):
         for name, call in calls.items():
@@ -97,6 +101,7 @@ def matmul_speed(size: int = 1024, # rows and columns
                  repeats: int = 20,
                 ) -> float: # GFLOP/s, single precision
     "How fast this machine multiplies matrices, with the threads that torch may use."
+    size = Whole(1, most=2**14)("size", size)
     x = torch.randn(size, size)
     return 2e-9 * size**3 / seconds_in_turns({"product": lambda: x @ x}, repeats)["product"]["median"]
 
@@ -135,9 +140,14 @@ def measure_acting(steps: int = 9600, # of one long episode, whole segments
                    episodes: int = 100, # side by side
                    **changes, # of the model, see `benchmark_model`
                   ) -> dict: # "milliseconds" (steps,); "peak_mib" of each segment, None where the system does not say
-    "Time of every step of an episode, and the memory that it takes, on one thread."
+    """Time of every step of an episode, and the memory that it takes, on one thread.
+
+    Raises ValueError for steps that are no whole segments."""
+    steps, episodes = Whole(1)("steps", steps), Whole(1, most=2**16)("episodes", episodes)
     torch.set_num_threads(1)
     agent = Agent(benchmark_model(**changes), target_return=1.)
+    if steps % (length := agent.model.segment_length):
+        raise ValueError(f"steps is {steps}: give whole segments, a multiple of {length}")
     observations, rewards = np.random.default_rng(0).normal(size=(64, episodes, 4)).astype(np.float32), np.zeros(episodes)
     milliseconds, peaks = [], []
     agent.reset(episodes)
@@ -161,6 +171,10 @@ def acting_summary(acting: dict, # from `measure_acting`
                    windows: int = 10, # compared at start and end
                   ) -> dict: # milliseconds and MiB
     "The numbers of an acting run that are worth keeping."
+    segment_length = Whole(1)("segment_length", segment_length)
+    windows = Whole(1)("windows", windows)
+    if (steps := len(acting["milliseconds"])) % segment_length:
+        raise ValueError(f"segment_length is {segment_length}: {steps} steps are not whole segments")
     by_window = np.array(acting["milliseconds"]).reshape(-1, segment_length)
     peaks = acting["peak_mib"]
     def median(part): return round(float(np.median(part)), 3)
@@ -171,7 +185,7 @@ def acting_summary(acting: dict, # from `measure_acting`
 # %% ../nbs/15_speed.ipynb #c053
 def processor() -> str:
     "What the system calls its processor."
-    try: lines = Path("/proc/cpuinfo").read_text().splitlines()
+    try: lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError: lines = []
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor() or platform.machine())
 
@@ -182,6 +196,7 @@ def report(training: dict, # from `measure_training`
            speed: float, # GFLOP/s, from `matmul_speed`
           ) -> dict: # that JSON can hold
     "All measurements of a machine, and what they were made on."
+    work, speed = Number(0)("work", work), Number(above=0)("speed", speed)
     return {"training, s a batch": training, "operators": operators.round(3).to_dict("index"), "GFLOP a batch": round(work, 2),
             "GFLOP/s of a large product": round(speed, 1), "s a batch at that speed": round(work / speed, 3), "acting, ms a step": acting,
             "model": BENCHMARK, "threads": torch.get_num_threads(), "processor": processor(), "python": platform.python_version(),
@@ -189,9 +204,9 @@ def report(training: dict, # from `measure_training`
 
 def save_report(report: dict, path: Path) -> Path: # `path`
     "Write a report as JSON, atomically."
-    path.parent.mkdir(parents=True, exist_ok=True)
+    (path := Path(path).expanduser()).parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(report, indent=1, ensure_ascii=False))
+    temporary.write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
     os.replace(temporary, path)
     return path
 

@@ -31,6 +31,7 @@ from fastcore.basics import patch
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 
+from ..checks import Choice, Flag, Number, Whole, check_fields
 from .base import Task
 from .tmaze import draw
 from .workers import WorkerVectorEnv
@@ -174,7 +175,9 @@ class MemoryMazeEnv(gym.Env):
     ):
         self.observation_space, self.action_space = OBSERVATION_SPACE, ACTION_SPACE
         self.max_steps, self.expert_infos, self.render_mode = max_steps, expert_infos, render_mode
-        self.maze, self.steps = None, max_steps
+        check_fields(self, max_steps=Whole(1), expert_infos=Flag(),
+                     render_mode=Choice(('rgb_array',), optional=True))
+        self.maze, self.steps = None, self.max_steps
 
     def reset(self, *, seed=None, options=None):
         "Begin the episode of `seed`, or without a seed the next one. RuntimeError if the package does not work."
@@ -358,8 +361,7 @@ class MemoryMazeExpert:
         self,
         noise: float = 0.,  # probability a step that a random action is played
     ):
-        if not 0 <= noise <= 1: raise ValueError(f"noise is {noise}; give a probability, 0 to 1")
-        self.noise = noise
+        self.noise = Number(0, most=1)('noise', noise)
 
     def reset(self, num_envs: int) -> None:
         "Begin `num_envs` episodes, with nothing known."
@@ -385,11 +387,11 @@ class MemoryMazeExpert:
         random = (chance // np.uint64(10_000) % np.uint64(len(ACTION_NAMES))).astype(np.int64)
         return np.where(noisy, random, self.labels)
 
-# %% ../../nbs/tasks/05_memory_maze.ipynb #c063
+# %% ../../nbs/tasks/05_memory_maze.ipynb #c062b
 PAPER_NOISE = .72  # the expert's mean return is that of the paper's data, 4.7, within its error
 GOOD_NOISE = .3  # mean return above 15
 
-
+# %% ../../nbs/tasks/05_memory_maze.ipynb #c063
 @dataclass(frozen=True)
 class MemoryMaze(Task):
     "Memory Maze 9x9 (Pašukonis et al. 2022) as in the RATE paper."
@@ -405,8 +407,8 @@ class MemoryMaze(Task):
     side_by_side: ClassVar[int] = 16  # a maze takes 300 MB
 
     def __post_init__(self):
-        if self.max_steps < 1: raise ValueError(f"max_steps is {self.max_steps}; give at least 1")
-        if not 0 <= self.expert_noise <= 1: raise ValueError(f"expert_noise is {self.expert_noise}; give a probability, 0 to 1")
+        check_fields(self, max_steps=Whole(1), expert_noise=Number(0, most=1), expert_infos=Flag(),
+                     num_workers=Whole(1, optional=True))
 
     def for_expert(self) -> 'MemoryMaze':
         "The same task with an environment that tells an expert what it needs."

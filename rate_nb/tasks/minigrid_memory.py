@@ -24,6 +24,7 @@ from gymnasium.utils.seeding import np_random
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from ..checks import Choice, Flag, Whole, check_fields
 from ..encoders import CodedImages
 from .base import Task
 
@@ -41,10 +42,11 @@ def minigrid_module(
 # %% ../../nbs/tasks/03_minigrid_memory.ipynb #c011
 def check_size(
     size: int,  # tiles on a side
-) -> None:
-    "ValueError unless MiniGrid can build such a maze."
-    if not isinstance(size, (int, np.integer)) or size < 7 or size % 2 == 0:
-        raise ValueError(f"size is {size!r}; give an odd number of tiles, 7 or more")
+) -> int:  # the same
+    "Raises ValueError or TypeError unless MiniGrid can build such a maze."
+    size = Whole(7, most=4001)('size', size)  # MiniGrid keeps an object for each tile
+    if size % 2 == 0: raise ValueError(f"size is {size}: give an odd number of tiles")
+    return size
 
 # %% ../../nbs/tasks/03_minigrid_memory.ipynb #c014
 UNSEEN, EMPTY, WALL, KEY, BALL, AGENT = 0, 1, 2, 5, 6, 10  # MiniGrid's numbers of what is on a tile
@@ -198,10 +200,9 @@ class MazeOptions:
     reward_steps: int | None = None  # T of the reward 1 - 0.9 t/T; None: max_steps
 
     def __post_init__(self):
-        check_size(self.size)
-        if self.max_steps < 1: raise ValueError(f"max_steps is {self.max_steps}; give at least 1")
-        if self.observation not in OBSERVATION_SPACES:
-            raise ValueError(f"observation is {self.observation!r}; choose 'grid' or 'image'")
+        check_fields(self, size=lambda _, size: check_size(size), max_steps=Whole(1),
+                     random_length=Flag(), observation=Choice(OBSERVATION_SPACES),
+                     reward_steps=Whole(1, optional=True))
         if self.reward_steps is not None and self.reward_steps < self.max_steps:
             raise ValueError(f"reward_steps is {self.reward_steps}; give max_steps = {self.max_steps} or more, or None")
 
@@ -223,7 +224,8 @@ class MinigridMemoryEnv(gym.Env):
         self.options = options = MazeOptions(**options)
         self.maze = minigrid_module('envs.memory').MemoryEnv(options.size, options.random_length, options.scale, agent_view_size=3, render_mode='rgb_array')
         self.observation_space, self.action_space = OBSERVATION_SPACES[options.observation], ACTION_SPACE
-        self.render_mode, self.ended = render_mode, True
+        self.render_mode = Choice(('rgb_array',), optional=True)('render_mode', render_mode)
+        self.ended = True
 
     def reset(self, *, seed=None, options=None):
         "Make a maze, the first one of `seed` or the next one."
@@ -268,7 +270,7 @@ class MinigridMemoryVectorEnv(gym.vector.VectorEnv):
         autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,  # DISABLED: an ended row rests
         **options,  # of `MazeOptions`
     ):
-        if num_envs < 1: raise ValueError(f"num_envs is {num_envs}; give at least 1")
+        num_envs = Whole(1, most=10**5)('num_envs', num_envs)
         if autoreset_mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED):
             raise ValueError(f"autoreset_mode is {autoreset_mode}; give AutoresetMode.NEXT_STEP or AutoresetMode.DISABLED")
         self.num_envs, self.options = num_envs, MazeOptions(**options)
@@ -405,8 +407,7 @@ def steps_needed(
     size: int,  # tiles on a side
 ) -> int:
     "The most steps that the expert takes in a maze of this size: a limit under which every episode can be won."
-    check_size(size)
-    return 2 * size - 4
+    return 2 * check_size(size) - 4
 
 # %% ../../nbs/tasks/03_minigrid_memory.ipynb #c093
 @dataclass(frozen=True)

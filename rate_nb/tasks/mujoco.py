@@ -19,6 +19,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from ..checks import Choice, Flag, Number, Whole, check_fields
 from ..encoders import Quantities
 from .base import Task
 from .memory_maze import LIBRARIES
@@ -42,8 +43,7 @@ ROBOTS = {
 # %% ../../nbs/tasks/06_mujoco.ipynb #c007
 def robot_facts(environment: str) -> Robot:
     "The facts of a robot by name. Raises ValueError for an unknown one."
-    if environment not in ROBOTS: raise ValueError(f"unknown environment {environment!r}: choose one of {', '.join(ROBOTS)}")
-    return ROBOTS[environment]
+    return ROBOTS[Choice(ROBOTS)('environment', environment)]
 
 # %% ../../nbs/tasks/06_mujoco.ipynb #c008
 def normalised_score(
@@ -53,9 +53,11 @@ def normalised_score(
 ) -> np.ndarray:  # (...) 0: as a random player; 100: as the expert
     "Returns on the scale of D4RL, or of another expert. Raises ValueError for an unknown environment or an expert below random."
     robot = robot_facts(environment)
-    expert = robot.expert_return if expert_return is None else expert_return
+    given = Number(optional=True)('expert_return', expert_return)
+    expert = robot.expert_return if given is None else given
     if expert <= robot.random_return:
-        raise ValueError(f"the expert's return, {expert}, is not above a random player's, {robot.random_return}: train it for longer")
+        raise ValueError(f"expert_return is {expert}, not above a random player's "
+                         f"{robot.random_return}: train it for longer")
     return 100 * (np.asarray(returns) - robot.random_return) / (expert - robot.random_return)
 
 # %% ../../nbs/tasks/06_mujoco.ipynb #c013
@@ -82,7 +84,7 @@ class RobotEnv(gym.Wrapper):
     def __init__(self, environment: str,  # a key of ROBOTS
                  pictures: bool = False):  # can be drawn, 160 × 120 pixels
         robot = robot_facts(environment)
-        if pictures: choose_renderer()
+        if Flag()('pictures', pictures): choose_renderer()
         super().__init__(_make(robot.gym_id, **(dict(render_mode='rgb_array', width=160, height=120, camera_name='track') if pictures else {})))
         self.observation_space = Quantities(robot.num_observations)
 
@@ -129,11 +131,9 @@ class MuJoCo(Task):
     max_steps: ClassVar[int] = 1000
 
     def __post_init__(self):
-        robot_facts(self.environment)
-        for option, known in (('dataset', DATASETS), ('origin', ORIGINS)):
-            if getattr(self, option) not in known: raise ValueError(f"unknown {option} {getattr(self, option)!r}: choose one of {', '.join(known)}")
-        for option in ('stages', 'stage_steps', 'num_workers'):
-            if getattr(self, option) < 1: raise ValueError(f"{option} is {getattr(self, option)}; give at least 1")
+        check_fields(self, environment=Choice(ROBOTS), dataset=Choice(DATASETS),
+                     origin=Choice(ORIGINS), stages=Whole(1), stage_steps=Whole(1),
+                     pictures=Flag(), num_workers=Whole(1))
 
     @property
     def observation_space(self) -> gym.Space: return Quantities(robot_facts(self.environment).num_observations)

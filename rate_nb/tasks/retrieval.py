@@ -17,8 +17,9 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from ..checks import Whole
 from .base import Task
-from .tmaze import episode_facts, noise
+from .tmaze import episode_facts, noise, whole_range
 
 # %% ../../nbs/tasks/04_retrieval.ipynb #c006
 WAIT = 2
@@ -29,12 +30,8 @@ ACTION_SPACE = gym.spaces.Discrete(3)
 def length_range(
     episode_length: int | tuple[int, int],  # T, steps; a pair is an inclusive range
 ) -> tuple[int, int]:  # shortest, longest
-    "Check an episode length and give it as a range; ValueError if it is no integer of 2 or more, or range of such."
-    ends = tuple(episode_length) if isinstance(episode_length, (tuple, list)) else (episode_length,) * 2
-    integers = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in ends)
-    if len(ends) != 2 or not integers or not 2 <= ends[0] <= ends[1]:
-        raise ValueError(f"episode_length is {episode_length!r}; give an integer of 2 steps or more, or a range (shortest, longest) of such")
-    return ends
+    "Check an episode length and give it as a range. Raises ValueError or TypeError that names it."
+    return whole_range('episode_length', episode_length, least=2)
 
 # %% ../../nbs/tasks/04_retrieval.ipynb #c009
 def draw_episode(
@@ -104,7 +101,7 @@ class RetrievalVectorEnv(gym.vector.VectorEnv):
         episode_length: int | tuple[int, int],  # T, steps; a pair is drawn from at each reset
         autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,  # DISABLED: an ended row rests
     ):
-        if num_envs < 1: raise ValueError(f"num_envs is {num_envs}; give at least 1")
+        num_envs = Whole(1, most=10**6)('num_envs', num_envs)
         if autoreset_mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED):
             raise ValueError(f"autoreset_mode is {autoreset_mode}; give AutoresetMode.NEXT_STEP or AutoresetMode.DISABLED")
         self.num_envs, self.range = num_envs, length_range(episode_length)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RIGHT', 'UP', 'LEFT', 'DOWN', 'MOVE_X', 'MOVE_Y', 'OBSERVATION_SPACE', 'ACTION_SPACE', 'GOLDEN', 'FACTORS', 'SHIFTS',
-           'WALL', 'FLOOR', 'AGENT', 'ARMS', 'ENV_ID', 'draw', 'episode_facts', 'noise', 'corridor_range', 'TMazeEnv',
-           'TMazeVectorEnv', 'TMazeExpert', 'TMaze']
+           'WALL', 'FLOOR', 'AGENT', 'ARMS', 'ENV_ID', 'draw', 'episode_facts', 'noise', 'whole_range',
+           'corridor_range', 'TMazeEnv', 'TMazeVectorEnv', 'TMazeExpert', 'TMaze']
 
 # %% ../../nbs/tasks/01_tmaze.ipynb #c003
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from ..checks import Choice, Flag, Whole
 from .base import Task
 
 # %% ../../nbs/tasks/01_tmaze.ipynb #c006
@@ -66,16 +67,25 @@ def noise(
     return (draw(key, t) % np.uint64(3)).astype(np.int64) - 1
 
 # %% ../../nbs/tasks/01_tmaze.ipynb #c021
+def whole_range(
+    name: str,  # of the option, for messages
+    value: int | tuple[int, int],  # a pair is an inclusive range
+    least: int,  # the smallest allowed
+) -> tuple[int, int]:  # shortest, longest
+    "A whole number, or a pair of them, as a range. Raises ValueError or TypeError that names it."
+    ends = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(ends) != 2:
+        raise ValueError(f"{name} is {value!r}: give a whole number or a pair of them")
+    shortest, longest = (Whole(least, most=10**9)(name, end) for end in ends)
+    if shortest > longest: raise ValueError(f"{name} is {value!r}: give the shorter one first")
+    return shortest, longest
+
+
 def corridor_range(
     corridor_length: int | tuple[int, int],  # cells from the start to the junction; a pair is an inclusive range
 ) -> tuple[int, int]:  # shortest, longest
-    "Check a corridor length and give it as a range; ValueError if it is no positive integer or range of such."
-    ends = corridor_length if isinstance(corridor_length, (tuple, list)) else (corridor_length,) * 2
-    if len(ends) != 2 or not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in ends):
-        raise ValueError(f"corridor_length is {corridor_length!r}; give an integer or a pair of integers")
-    if not 1 <= ends[0] <= ends[1]:
-        raise ValueError(f"corridor_length is {corridor_length!r}; give 1 cell or more, and of a pair the shorter first")
-    return int(ends[0]), int(ends[1])
+    "Check a corridor length and give it as a range. Raises ValueError or TypeError that names it."
+    return whole_range('corridor_length', corridor_length, least=1)
 
 # %% ../../nbs/tasks/01_tmaze.ipynb #c024
 class TMazeEnv(gym.Env):
@@ -88,6 +98,7 @@ class TMazeEnv(gym.Env):
         render_mode: str | None = None,  # 'rgb_array' or None
     ):
         self.shortest, self.longest = corridor_range(corridor_length)
+        Choice(('rgb_array',), optional=True)('render_mode', render_mode)
         self.observation_space, self.action_space = OBSERVATION_SPACE, ACTION_SPACE
         self.render_mode, self.seeds, self.ended = render_mode, None, True
 
@@ -133,7 +144,10 @@ def render(
     cell: int = 12,  # pixels a cell
     columns: int = 25,  # at most so many cells are shown
 ) -> np.ndarray:  # (5 * cell, width, 3) uint8
-    "The maze from above; arms in two colours, the start in the colour of the clue at step 0."
+    """The maze from above; arms in two colours, the start in the colour of the clue at step 0.
+
+    Raises ValueError or TypeError for sizes that cannot be drawn."""
+    cell, columns = Whole(4, most=1000)('cell', cell), Whole(1, most=1000)('columns', columns)
     first = min(max(self.x - columns // 2, 0), max(self.length + 1 - columns, 0))
     grid = np.full((5, min(self.length + 1, columns) + 2, 3), WALL, dtype=np.uint8)
     grid[2, 1:-1] = FLOOR
@@ -156,7 +170,7 @@ class TMazeVectorEnv(gym.vector.VectorEnv):
         autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,  # DISABLED: an ended row rests
         render_mode: None = None,  # only single mazes are rendered
     ):
-        if num_envs < 1: raise ValueError(f"num_envs is {num_envs}; give at least 1")
+        num_envs = Whole(1, most=10**6)('num_envs', num_envs)
         if autoreset_mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED):
             raise ValueError(f"autoreset_mode is {autoreset_mode}; give AutoresetMode.NEXT_STEP or AutoresetMode.DISABLED")
         self.num_envs, self.render_mode = num_envs, render_mode
@@ -287,8 +301,8 @@ class TMaze(Task):
         mixed: bool = False,  # draw from all corridors up to the longest
     ) -> 'TMaze':
         "The task whose longest corridor has limit - 2 cells."
-        if limit < 3: raise ValueError(f"limit is {limit}; give 3 steps or more, for a corridor of 1 cell or more")
-        return cls((1, limit - 2) if mixed else limit - 2)
+        longest = Whole(3)('limit', limit) - 2
+        return cls((1, longest) if Flag()('mixed', mixed) else longest)
 
     @property
     def max_steps(self) -> int:

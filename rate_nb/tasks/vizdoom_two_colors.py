@@ -7,13 +7,13 @@ __all__ = ['ROOM', 'START', 'COLORS', 'PILLARS', 'SPAWNER', 'FRAME_SKIP', 'SCATT
            'PILLAR', 'HAND', 'PAINT', 'SPRITES', 'TEXTURES', 'REMEDY', 'LAUNCHER', 'RESOLUTIONS', 'BUTTONS',
            'VARIABLES', 'SHOWN', 'FULL_HP', 'STEP_REWARD', 'TOUCH_HP', 'RULES', 'ACTIONS', 'MIRRORED_ACTIONS',
            'ACTION_NAMES', 'HEIGHT', 'WIDTH', 'OBSERVATION_SPACE', 'ACTION_SPACE', 'KINDS', 'MAX_ITEMS', 'NO_ITEM',
-           'INFOS', 'EXPERT_INFOS', 'THRUST', 'FRICTION', 'SLOW_TURN', 'FULL_TURN', 'SLOW_TICS', 'PLAYER_RADIUS',
-           'BALL_REACH', 'PILLAR_REACH', 'TURNS', 'PLANS', 'HORIZON', 'FIRST_ACTIONS', 'CONTINUED', 'THINK_EVERY',
-           'STRIDE', 'HELD', 'PATHS', 'COAST', 'VIEW', 'RIGHT_VALUE', 'WRONG_VALUE', 'PILLAR_VALUE', 'DISCOUNT',
-           'LOYALTY', 'wad_bytes', 'thing', 'room_text', 'actors_text', 'png_bytes', 'ball', 'pillar', 'surface',
-           'scenario_wad', 'scenario_path', 'load_vizdoom', 'check_engine', 'Engine', 'paper_rules', 'reference_rules',
-           'shrink', 'TwoColorsEnv', 'plan_action', 'plan_paths', 'in_view', 'plan_values', 'TwoColorsExpert',
-           'ViZDoomTwoColors']
+           'INFOS', 'EXPERT_INFOS', 'OPTION_RULES', 'THRUST', 'FRICTION', 'SLOW_TURN', 'FULL_TURN', 'SLOW_TICS',
+           'PLAYER_RADIUS', 'BALL_REACH', 'PILLAR_REACH', 'TURNS', 'PLANS', 'HORIZON', 'FIRST_ACTIONS', 'CONTINUED',
+           'THINK_EVERY', 'STRIDE', 'HELD', 'PATHS', 'COAST', 'VIEW', 'RIGHT_VALUE', 'WRONG_VALUE', 'PILLAR_VALUE',
+           'DISCOUNT', 'LOYALTY', 'wad_bytes', 'thing', 'room_text', 'actors_text', 'png_bytes', 'ball', 'pillar',
+           'surface', 'scenario_wad', 'scenario_path', 'load_vizdoom', 'check_engine', 'Engine', 'paper_rules',
+           'reference_rules', 'shrink', 'TwoColorsEnv', 'plan_action', 'plan_paths', 'in_view', 'plan_values',
+           'TwoColorsExpert', 'ViZDoomTwoColors']
 
 # %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c003
 import functools
@@ -35,6 +35,7 @@ from fastcore.basics import patch
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 
+from ..checks import Choice, Flag, Number, Whole, check_fields
 from .base import Task
 from .tmaze import draw
 from .workers import WorkerVectorEnv
@@ -299,7 +300,8 @@ class Engine:
         read_end, self.leash = os.pipe()
         os.set_inheritable(read_end, True)
         launcher = Path(self.folder, 'launch')
-        launcher.write_text(LAUNCHER.format(pipe=read_end, folder=self.folder, program=program))
+        script = LAUNCHER.format(pipe=read_end, folder=self.folder, program=program)
+        launcher.write_text(script, encoding='utf-8')
         launcher.chmod(0o700)
         self.game = self._game(vizdoom, wad, resolution, objects)
         self.game.set_vizdoom_path(str(launcher))
@@ -389,6 +391,12 @@ def shrink(
     small = Image.fromarray(frame).resize((WIDTH, HEIGHT), Image.Resampling.BOX)
     return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
 
+# %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c057b
+OPTION_RULES = {  # of the options that the task and its environments share
+    'max_steps': Whole(1), 'pillar_steps': Whole(0, most=10**6, optional=True),
+    'color': Choice(COLORS, optional=True), 'rules': Choice(RULES),
+    'resolution': Choice(RESOLUTIONS), 'expert_infos': Flag()}
+
 # %% ../../nbs/tasks/02_vizdoom_two_colors.ipynb #c058
 class TwoColorsEnv(gym.Env):
     "ViZDoom-Two-Colors, one episode at a time; the engine starts at the first reset."
@@ -406,8 +414,9 @@ class TwoColorsEnv(gym.Env):
     ):
         self.observation_space, self.action_space = OBSERVATION_SPACE, ACTION_SPACE
         self.max_steps, self.pillar_steps, self.color = max_steps, pillar_steps, color
-        self.rules, self.resolution, self.expert_infos = RULES[rules], resolution, expert_infos
+        self.rules, self.resolution, self.expert_infos = rules, resolution, expert_infos
         self.render_mode, self.engine, self.ended = render_mode, None, True
+        check_fields(self, **OPTION_RULES, render_mode=Choice(('rgb_array',), optional=True))
 
     def reset(self, *, seed=None, options=None):
         "Begin the episode of `seed`, or without a seed a random one."
@@ -429,7 +438,8 @@ class TwoColorsEnv(gym.Env):
         health, armor = self.state.game_variables[:2]
         touched = np.array([armor, health - 100], dtype=np.int64) - self.touches
         self.touches += touched
-        self.hp, reward = self.rules(self.hp, len(self.actions), int(touched[self.clue]), int(touched[1 - self.clue]))
+        right, wrong = int(touched[self.clue]), int(touched[1 - self.clue])
+        self.hp, reward = RULES[self.rules](self.hp, len(self.actions), right, wrong)
         terminated = self.hp <= 0
         truncated = not terminated and len(self.actions) >= self.max_steps
         self.ended = terminated or truncated
@@ -586,8 +596,8 @@ class TwoColorsExpert:
         noise: float = 0.,  # probability a step that a random action begins, to be held 1 to 6 steps
         likes: str = 'clue',  # 'clue', or for comparison 'both', 'red', 'green'
     ):
-        if likes not in ('clue', 'both', *COLORS): raise ValueError(f"likes is {likes!r}; give 'clue', 'both', 'red' or 'green'")
-        self.noise, self.likes = noise, likes
+        self.noise = Number(0, most=1)('noise', noise)
+        self.likes = Choice(('clue', 'both', *COLORS))('likes', likes)
 
     def reset(self, num_envs: int) -> None:
         "Begin `num_envs` episodes."
@@ -648,11 +658,8 @@ class ViZDoomTwoColors(Task):
     reward_range: ClassVar[tuple[float, float]] = (0., 8.)
 
     def __post_init__(self):
-        if self.max_steps < 1: raise ValueError(f"max_steps is {self.max_steps}; give at least 1")
-        if self.pillar_steps is not None and self.pillar_steps < 0:
-            raise ValueError(f"pillar_steps is {self.pillar_steps}; give a number of steps, 0 for no pillar, None for one that stays")
-        for option, known in [('color', (None, *COLORS)), ('rules', tuple(RULES)), ('resolution', tuple(RESOLUTIONS))]:
-            if getattr(self, option) not in known: raise ValueError(f"{option} is {getattr(self, option)!r}; choose one of {known}")
+        check_fields(self, **OPTION_RULES, expert_noise=Number(0, most=1),
+                     num_workers=Whole(1, optional=True))
 
     def for_expert(self) -> 'ViZDoomTwoColors':
         "The same task with an environment that tells an expert what it needs."

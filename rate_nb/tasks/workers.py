@@ -17,6 +17,8 @@ from fastcore.basics import patch
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from ..checks import Whole
+
 # %% ../../nbs/tasks/00b_workers.ipynb #c006
 Layout = dict[str, tuple[tuple[int, ...], type]]  # name -> shape of one row, type of its numbers
 
@@ -77,8 +79,8 @@ class WorkerVectorEnv(gym.vector.VectorEnv):
         num_workers: int | None = None,  # processes; None: one for each CPU
     ):
         self.connections, self.processes = [], []
-        if num_envs < 1: raise ValueError(f"num_envs is {num_envs}; give at least 1")
-        num_workers = min(num_workers or os.cpu_count(), num_envs)
+        num_envs = Whole(1, most=2**16)('num_envs', num_envs)
+        num_workers = Whole(1, optional=True)('num_workers', num_workers) or os.cpu_count()
         self.num_envs, self.info_keys, self.render_mode = num_envs, list(infos), 'rgb_array'
         self.metadata = {'autoreset_mode': AutoresetMode.DISABLED, 'render_modes': ['rgb_array']}
         self.single_observation_space, self.single_action_space = observation_space, action_space
@@ -90,7 +92,8 @@ class WorkerVectorEnv(gym.vector.VectorEnv):
         size = {name: num_envs * int(np.prod(shape)) * np.dtype(dtype).itemsize for name, (shape, dtype) in layout.items()}
         buffers = {name: context.RawArray('B', nbytes) for name, nbytes in size.items()}
         self.shared = _views(buffers, num_envs, layout)
-        self.rows = [rows.tolist() for rows in np.array_split(np.arange(num_envs), num_workers)]
+        shares = np.array_split(np.arange(num_envs), min(num_workers, num_envs))
+        self.rows = [rows.tolist() for rows in shares]
         for rows in self.rows:
             connection, theirs = context.Pipe()
             process = context.Process(target=_play_rows, args=(env_fn, rows, num_envs, layout, buffers, theirs), daemon=True)
