@@ -31,7 +31,7 @@ class Agent:
     def reset(self, batch: int # episodes that begin now
              ) -> None:
         "Forget everything."
-        batch = Whole(1)("batch", batch)
+        batch = Whole(1, most=2**20)("batch", batch)
         self.state = None if self.model.num_clues else self._start(batch)
         self.return_to_go = torch.full((batch,), float(self.target_return), device=self.device)
         self.previous_action, self.steps = None, 0

@@ -217,6 +217,7 @@ def load_dataset(
     verify: bool = True,  # compare all content with its hash (reads every byte once)
 ) -> tuple[Trajectories, dict]:  # the data and its manifest
     "Read a dataset. Raises FileNotFoundError if there is none, ValueError if it is another's or damaged."
+    mmap, verify = Flag()('mmap', mmap), Flag()('verify', verify)
     folder = Path(folder).expanduser()
     manifest = _read_manifest(folder)
     wanted = json.loads(json.dumps({'task': task.name, 'options': task.options()}))
@@ -407,6 +408,7 @@ def get_dataset(
     mmap: bool = True,  # leave observations on disk; False reads all into memory
 ) -> tuple[Trajectories, dict]:  # the data and its manifest
     "Load the dataset; collect or bring it first, or go on doing so, if it is not there yet."
+    mmap, seed = Flag()('mmap', mmap), Whole(0)('seed', seed)
     num_envs = Whole(1, optional=True)('num_envs', num_envs)
     folder = dataset_folder(task, num_trajectories, seed, root)
     if not folder.exists():

@@ -84,6 +84,7 @@ def read_episodes(folder: Path, # with files of one training
                   number: int, # of the checkpoint
                  ) -> Iterator[Episode]:
     "The whole episodes of a checkpoint. Holds one of them and a block in memory."
+    number = Whole(0)('number', number)
     with ExitStack() as stack:
         streams = [stack.enter_context(ArrayStream(array_path(folder, kind, number), *form)) for kind, form in KINDS.items()]
         if len({stream.rows for stream in streams}) > 1:
@@ -105,6 +106,8 @@ def replay_folder(game: str, # 'breakout', …
                   training: int, # 1 to 5
                  ) -> Path:
     "The folder of a training, below that which RATE_DQN_REPLAY names. Raises FileNotFoundError with the remedy."
+    if not isinstance(game, str): raise TypeError(f'game is {game!r}: give the name of a game')
+    training = Whole(1, most=5)('training', training)
     root, name = os.environ.get('RATE_DQN_REPLAY'), game.capitalize()
     how = f"copy gs://atari-replay-datasets/dqn/{name}/{training} to <folder>/{name}/{training} (gsutil -m cp -R) and set RATE_DQN_REPLAY=<folder>, or use origin='local'"
     if root is None: raise FileNotFoundError(f"the environment variable RATE_DQN_REPLAY names no folder of DQN-replay files: {how}")
@@ -126,7 +129,8 @@ def make_dataset(task: Task, # with a game and a frame_stack
                  progress: bool = True, # show a bar
                 ) -> tuple[Iterator[Trajectories], dict]: # rounds of episodes, and facts for their manifest
     "Data source of Atari: whole episodes, spread evenly over the checkpoints. Raises FileNotFoundError and ValueError with the remedy."
-    if num_trajectories < 1: raise ValueError(f'num_trajectories is {num_trajectories}; give at least 1')
+    num_trajectories, seed = Whole(1)('num_trajectories', num_trajectories), Whole(0)('seed', seed)
+    progress = Flag()('progress', progress)
     training = seed % 5 + 1
     folder = replay_folder(task.game, training)
     numbers = checkpoints_in(folder)

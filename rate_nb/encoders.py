@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from .checks import Whole
 from .spaces import array_space, components, leaves, say
 
 # %% ../nbs/02_encoders.ipynb #c006
@@ -178,6 +179,7 @@ class Quantities(spaces.Box):
     "A vector of physical quantities, each with a unit and a spread of its own: its encoder standardises them."
     def __init__(self, num: int # of quantities
                 ):
+        num = Whole(1, most=2**16)('num', num)
         super().__init__(-np.inf, np.inf, (num,), np.float32)
 
 # %% ../nbs/02_encoders.ipynb #c020

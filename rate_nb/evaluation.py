@@ -20,7 +20,7 @@ from gymnasium.vector.utils import batch_space
 from scipy import stats
 from tqdm.auto import tqdm
 
-from .checks import Choice, Number, Whole
+from .checks import Choice, Flag, Number, Whole
 from .sequence_model import SequenceModel
 from .training import fit_to_model
 from .trajectories import Segment, Trajectories, split_segments
@@ -63,6 +63,10 @@ def keep_infos(kept: dict, # key -> (E, ...) array, changed in place
             kept.setdefault(key, np.zeros_like(values))[valid] = values[valid]
 
 # %% ../nbs/11_evaluation.ipynb #c018
+def _steps(name, steps): # a tuple of whole numbers
+    if not isinstance(steps, (tuple, list, np.ndarray)): raise TypeError(f'{name} is {steps!r}: give a list of steps')
+    return tuple(Whole(1)(f'a step in {name}', step) for step in steps)
+
 def play(agent, # reset(batch) and act(observations (E, *obs), rewards (E,) or None) -> actions (E, ...)
          task, # max_steps, success(returns), make_vector_env(num_envs, autoreset_mode)
          episodes: int, # E; all are played at once
@@ -73,7 +77,7 @@ def play(agent, # reset(batch) and act(observations (E, *obs), rewards (E,) or N
         ) -> Episodes: # one row an episode
     "Play every episode once, to its end. Raises ValueError without episodes or for an agent of other spaces, RuntimeError if one outlasts `task.max_steps`."
     episodes, seed = Whole(1)('episodes', episodes), Whole(0)('seed', seed)
-    marks = tuple(Whole(1)('a step in marks', mark) for mark in marks)
+    marks, progress = _steps('marks', marks), Flag()('progress', progress)
     running, kept = np.ones(episodes, bool), {}
     returns, lengths, rewards = np.zeros(episodes), np.zeros(episodes, np.int64), None
     returns_at = {}
@@ -127,6 +131,7 @@ class RandomAgent:
     "Draws every action from the action space: the floor of a comparison."
     def __init__(self, action_space: spaces.Space, # of one environment
                  seed: int = 0):
+        seed = Whole(0)('seed', seed)
         self.action_space, self.seed = action_space, seed
 
     def reset(self, batch: int) -> None:
@@ -164,7 +169,7 @@ def imitation_scores(model: SequenceModel,
                      change: Callable[[Segment], Segment] | None = None, # of each batch, before the model reads it
                     ) -> dict: # accuracy (exact matches, 0 to 1) and loss (the head's, a step), each also by segment
     "How well a model predicts recorded actions. Raises ValueError for data that do not fit the model, or are longer than `length`."
-    length, trajectories, parts = Whole(1)('length', length), fit_to_model(trajectories, model), []
+    length, trajectories, parts = Whole(1, most=2**31)('length', length), fit_to_model(trajectories, model), []
     for rows in np.array_split(np.arange(len(trajectories)), max(1, len(trajectories)*length//4096)):
         batch = trajectories.batch(rows, length)
         parts.append(_segment_sums(model.eval(), batch if change is None else change(batch)))
@@ -216,6 +221,7 @@ def bootstrap_interval(values, # (n,) one per training seed
                        seed: int = 0, # of the resampling; the same seed gives the same interval
                       ) -> tuple[float, float]: # low, high
     "Percentile bootstrap interval. Raises ValueError for an unknown statistic, no values or NaN."
+    seed = Whole(0)('seed', seed)
     values = checked(values)
     Choice(STATISTICS)('statistic', statistic)
     confidence = Number(above=0, below=1)('confidence', confidence)
@@ -255,6 +261,7 @@ def say_scores(scores, # (n,) one per training seed
                digits: int = 2, # after the point
               ) -> str: # mean ± standard error (number of seeds)
     "Scores as a verdict table shows them."
+    digits = Whole(0, most=15)('digits', digits)
     mean, sem = mean_sem(scores)
     return f"{mean:.{digits}f}" + ("" if np.isnan(sem) else f" ± {sem:.{digits}f}") + f" ({len(scores)} seed{'s' * (len(scores) > 1)})"
 

@@ -8,14 +8,16 @@ __all__ = ['FrameStacks', 'join', 'stacked', 'PickedRows', 'last_stacks', 'newes
 # %% ../nbs/00b_frames.ipynb #c003
 import numpy as np
 
+from .checks import Whole
+
 # %% ../nbs/00b_frames.ipynb #c008
 class FrameStacks:
     "Stacks of the last `stack` frames of every step, over frames that are kept once; reads like an array (S, stack, *frame)."
     def __init__(self, frames: np.ndarray, # (S, *frame) the newest frame of each step, in memory or memory-mapped
                  lengths: np.ndarray, # (E,) steps of each episode
                  stack: int): # frames in a stack, at most 256
+        stack = Whole(1, most=256)('stack', stack)
         lengths = np.asarray(lengths)
-        if not 1 <= stack <= 256: raise ValueError(f"a stack of {stack} frames: give 1 to 256")
         if lengths.sum() != len(frames): raise ValueError(f"{len(frames)} frames for {lengths.sum()} steps: give one for every step")
         self.frames, self.lengths, self.stack = frames, lengths, stack
         age = np.arange(len(frames)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -50,6 +52,7 @@ def stacked(frames: np.ndarray, # (S, *frame)
             stack: int, # 1: observations are the frames themselves
            ) -> np.ndarray | FrameStacks:
     "Observations of episodes whose newest frames these are."
+    stack = Whole(1, most=256)('stack', stack)
     return frames if stack == 1 else FrameStacks(frames, lengths, stack)
 
 # %% ../nbs/00b_frames.ipynb #c018e

@@ -261,6 +261,7 @@ def make_dataset(
     progress: bool = True,
 ) -> tuple[list[Trajectories], dict]:  # all episodes in one round, and facts for their manifest
     "The data source of tasks whose data is recorded from learned policies, or published."
-    if num_trajectories < 2: raise ValueError(f'num_trajectories is {num_trajectories}; give at least 2')
+    num_trajectories, seed = Whole(2)('num_trajectories', num_trajectories), Whole(0)('seed', seed)
+    progress = Flag()('progress', progress)
     data, facts = SOURCES[task.origin](task, num_trajectories, seed, root, progress)
     return [data], facts | {'max_return': float(data.returns.max())}

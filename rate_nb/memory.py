@@ -10,7 +10,7 @@ __all__ = ['VALVES', 'CrossAttentionValve', 'GateValve', 'GRUValve', 'LSTMValve'
 import torch
 from torch import Tensor, nn
 
-from .checks import Choice, Whole
+from .checks import Choice, Flag, Number, Whole
 from .names import Registry
 
 # %% ../nbs/04_memory.ipynb #c011
@@ -25,6 +25,8 @@ class CrossAttentionValve(nn.Module):
                  swap: bool = False, # True: the written tokens ask, the old memory answers (CA-1)
                  activation: str = "relu", # of the written tokens: relu, gelu or none
                 ):
+        d_model = Whole(1, most=2**16)("d_model", d_model)
+        swap = Flag()("swap", swap)
         super().__init__()
         num_heads = Whole(1)("valve_heads", num_heads)
         if d_model % num_heads:
@@ -58,6 +60,8 @@ class GateValve(nn.Module):
                  bias: float = 2.0, # start of the gate's bias b; larger keeps more of the old memory
                  squash: bool = False, # True: a sigmoid around the result, as the paper's formula has it
                 ):
+        d_model = Whole(1, most=2**16)("d_model", d_model)
+        bias, squash = Number()("bias", bias), Flag()("squash", squash)
         super().__init__()
         self.from_memory = nn.Linear(d_model, 3 * d_model, bias=False)
         self.from_written = nn.Linear(d_model, 2 * d_model, bias=False)
@@ -78,6 +82,7 @@ class GateValve(nn.Module):
 class GRUValve(nn.Module):
     "Memory retention valve by a GRU cell (Table 6): the written row is its input, the old row its state."
     def __init__(self, d_model: int): # width of a memory token
+        d_model = Whole(1, most=2**16)("d_model", d_model)
         super().__init__()
         self.cell = nn.GRUCell(d_model, d_model)
 
@@ -90,6 +95,7 @@ class GRUValve(nn.Module):
 class LSTMValve(nn.Module):
     "Memory retention valve by an LSTM cell (Table 6): the written row is its input, the old row both of its states."
     def __init__(self, d_model: int): # width of a memory token
+        d_model = Whole(1, most=2**16)("d_model", d_model)
         super().__init__()
         self.cell = nn.LSTMCell(d_model, d_model)
 
@@ -132,6 +138,7 @@ def make_valve(name: str, # one of `VALVES`, or "package.module:Class" of (d_mod
                num_heads: int = 1, # heads, for the valves that attend
               ) -> nn.Module: # maps (memory, written) to the new memory
     "Build a valve by name. Raises ValueError for an unknown name."
+    d_model = Whole(1, most=2**16)("d_model", d_model)
     return VALVES.find(name)(d_model, num_heads)
 
 # %% ../nbs/04_memory.ipynb #c050

@@ -139,8 +139,8 @@ class RATEConfig:
 
     def __post_init__(self):
         size, length, flag, habit = Whole(1, most=2**16), Whole(0), Flag(), Flag(optional=True)
-        check_fields(self, d_model=size, num_layers=Whole(1, most=1000), num_heads=size, d_head=size, segment_length=Whole(1),
-                     memory_tokens=Whole(0, most=2**16), valve_heads=Whole(1), cache_length=length, memory_sees_cache=flag,
+        check_fields(self, d_model=size, num_layers=Whole(1, most=1000), num_heads=size, d_head=size, segment_length=Whole(1, most=2**20),
+                     memory_tokens=Whole(0, most=2**16), valve_heads=size, cache_length=length, memory_sees_cache=flag,
                      skip_ffn=flag, d_inner=size, double_residual=flag, dropout=Number(0, below=1), attention_dropout=Number(0, below=1),
                      overlap=length, action_dropout=Number(0, 1), see_return=flag, return_scale=Number(above=0),
                      num_clues=Whole(0, most=2**16), bias_gain=Number(0, optional=True), norm_cache=habit, same_start=habit,
@@ -325,35 +325,43 @@ def step(self: RATE, observation: Tensor, # (batch, …)
     return self.head(output), state
 
 # %% ../nbs/07_rate.ipynb #c052
-def _config(config: dict, num_segments: int) -> RATEConfig:
-    Whole(1)("num_segments", num_segments)
+def _config(config: dict) -> RATEConfig:
     known = {f.name for f in fields(RATEConfig)}
     if unknown := set(config) - known:
         raise ValueError(f"unknown option {', '.join(sorted(unknown))}: choose from {', '.join(sorted(known))}")
     return RATEConfig(**config)
 
+def _lengths(num_segments, segment_length):
+    length = Whole(1, most=2**20)
+    return length("num_segments", num_segments), length("segment_length", segment_length)
+
 def rate(observation_space, action_space, *, num_segments: int = 3, **config) -> RATE:
     "Memory tokens with a valve; with `cache_length` also cached states."
-    return RATE(observation_space, action_space, _config(config, num_segments))
+    Whole(1, most=2**20)("num_segments", num_segments)
+    return RATE(observation_space, action_space, _config(config))
 
 def rmt(observation_space, action_space, *, num_segments: int = 3, **config) -> RATE:
     "Recurrent Memory Transformer (Bulatov et al. 2022): what is written is what is read next, without a valve."
-    return RATE(observation_space, action_space, _config(config | {"valve": "none"}, num_segments))
+    Whole(1, most=2**20)("num_segments", num_segments)
+    return RATE(observation_space, action_space, _config(config | {"valve": "none"}))
 
 def trxl(observation_space, action_space, *, num_segments: int = 3, segment_length: int = 10, **config) -> RATE:
     "Transformer-XL (Dai et al. 2019): only cached states, of `num_segments` segments unless `cache_length` says otherwise."
+    num_segments, segment_length = _lengths(num_segments, segment_length)
     return RATE(observation_space, action_space, _config(
         {"cache_length": 3*segment_length*num_segments} | config
-        | {"segment_length": segment_length, "memory_tokens": 0, "valve": "none"}, num_segments))
+        | {"segment_length": segment_length, "memory_tokens": 0, "valve": "none"}))
 
 def dt(observation_space, action_space, *, num_segments: int = 3, segment_length: int = 10, **config) -> RATE:
     "Decision Transformer (Chen et al. 2021): one window of `num_segments · segment_length` steps, no memory."
+    num_segments, segment_length = _lengths(num_segments, segment_length)
     return RATE(observation_space, action_space, _config(
         {"overlap": segment_length*(num_segments - 1)} | config
-        | {"segment_length": segment_length*num_segments, "memory_tokens": 0, "valve": "none", "cache_length": 0}, num_segments))
+        | {"segment_length": segment_length*num_segments, "memory_tokens": 0, "valve": "none", "cache_length": 0}))
 
 def oracle_dt(observation_space, action_space, *, num_segments: int = 3, segment_length: int = 10, **config) -> RATE:
     "DT that is told what there is to remember: one token before and after its window (RATE, Table 5)."
+    num_segments, segment_length = _lengths(num_segments, segment_length)
     return RATE(observation_space, action_space, _config(
         {"overlap": segment_length*(num_segments - 1), "num_clues": 2} | config
-        | {"segment_length": segment_length*num_segments, "memory_tokens": 1, "valve": "keep", "cache_length": 0}, num_segments))
+        | {"segment_length": segment_length*num_segments, "memory_tokens": 1, "valve": "keep", "cache_length": 0}))

@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 from torch import nn
 from tqdm.auto import tqdm
 
-from .checks import Choice, Number, Whole, check_fields
+from .checks import Choice, Flag, Number, Whole, check_fields
 from .encoders import fit_to_data
 from .sequence_model import SequenceModel
 from .spaces import array_space, check_bounds, check_facts, conform, conform_shape
@@ -69,7 +69,7 @@ class TrainingConfig:
 
     def __post_init__(self):
         check_fields(self, iterations=Whole(1), batch_size=Whole(1), learning_rate=Number(above=0), betas=_two_betas,
-                     weight_decay=Number(0), max_grad_norm=Number(above=0), warmup=Whole(0), decay=Choice(SCHEDULES),
+                     weight_decay=Number(0, most=1e6), max_grad_norm=Number(above=0), warmup=Whole(0), decay=Choice(SCHEDULES),
                      bptt=Whole(1), update=Choice(("batch", "segment")), segment_loss=Choice(("mean",), optional=True),
                      seed=Whole(0), curriculum=_stages)
         if self.segment_loss and self.update != "segment":
@@ -94,6 +94,8 @@ def batch_indices(num_trajectories: int, # in the dataset
                   seed: int,
                  ) -> np.ndarray: # (batch_size,) or fewer, when the dataset is smaller than a batch
     "The trajectories of one iteration's batch; every epoch of whole batches is a new permutation."
+    for name, number in (("num_trajectories", num_trajectories), ("batch_size", batch_size)): Whole(1)(name, number)
+    for name, number in (("iteration", iteration), ("seed", seed)): Whole(0)(name, number)
     per_epoch = max(1, num_trajectories // batch_size)
     first = iteration % per_epoch * batch_size
     return _order(num_trajectories, seed, iteration // per_epoch)[first:first + batch_size].copy()
@@ -112,6 +114,7 @@ def trajectory_losses(model: nn.Module, # a SequenceModel, or accelerate's wrapp
                       segment_loss: str | None = None, # "mean": yield the mean loss of the segments' means
                      ): # yields () tensors; their sum, or with "mean" each of them, is a mean loss a real step
     "The loss of a batch in pieces of `bptt` segments, between which no gradient flows."
+    bptt, segment_loss = Whole(1)("bptt", bptt), Choice(("mean",), optional=True)("segment_loss", segment_loss)
     lengths = trajectory.mask.sum(1)
     if (lengths.diff() > 0).any(): # those that still run later are to be a prefix of the batch
         trajectory = select_rows(trajectory, lengths.argsort(descending=True, stable=True))
@@ -247,7 +250,7 @@ def train(model: SequenceModel, # is trained in place
     """Train, or continue where `folder` left off, until `config.iterations`; ends with `model.safetensors` there.
 
     Raises ValueError for data that do not fit the model or `length`, or a folder of another training; FloatingPointError if the loss is not finite."""
-    for name, number in (("length", length), ("checkpoint_every", checkpoint_every), ("log_every", log_every)): Whole(1)(name, number)
+    _check_options(length=length, checkpoint_every=checkpoint_every, log_every=log_every, progress=progress)
     trajectories = fit_to_model(trajectories, model)
     if fingerprint is None: fingerprint = default_fingerprint(model, trajectories, config, length)
     (folder := Path(folder).expanduser()).mkdir(parents=True, exist_ok=True)
@@ -303,6 +306,10 @@ def _resume(checkpoint, fingerprint, model, optimizer): # iteration and history
     tensors, header = load_tensors(checkpoint, fingerprint)
     _restore_training_state(tensors, model, optimizer)
     return header["iteration"], header["history"]
+
+def _check_options(*, progress, **numbers):
+    Flag()("progress", progress)
+    for name, number in numbers.items(): Whole(1, most=2**31)(name, number)
 
 def _save_checkpoint(accelerator, path, model, optimizer, fingerprint, history, iteration):
     if not accelerator.is_main_process: return

@@ -20,6 +20,7 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor
 
+from .checks import Flag, Whole
 from .frames import FrameStacks, PickedRows, join, last_stacks, newest
 
 # %% ../nbs/01_trajectories.ipynb #c007
@@ -358,6 +359,7 @@ def prefetch(
     length: int | None = None,  # only so many steps of each; None for all
 ) -> None:
     "Have the system read observations of these episodes from disk, in the background; nothing to do for those in memory."
+    length = Whole(1, optional=True)('length', length)
     hints = PageHints(self.observations)
     for episode in np.atleast_1d(np.arange(len(self))[indices]):
         steps = self.lengths[episode] if length is None else min(length, self.lengths[episode])
@@ -372,6 +374,7 @@ def batch(
     truncate: bool = False,  # keep only the first `length` steps of longer episodes
 ) -> Segment:  # padded with zeros at the end; mask tells
     "Padded tensors of the chosen episodes; only their rows are read. Raises ValueError if one is too long and `truncate` is off."
+    length, truncate = Whole(1, most=2**31)('length', length), Flag()('truncate', truncate)
     chosen = np.atleast_1d(np.arange(len(self))[indices])
     longest = int(self.lengths[chosen].max(initial=0))
     if longest > length and not truncate:
@@ -403,8 +406,9 @@ def split_segments(
     segment_length: int,  # K, steps of a segment
 ) -> list[Segment]:  # N segments of (B, K, …), views of the same memory
     "Cut a padded batch along time. Raises ValueError if K does not divide its length."
+    segment_length = Whole(1)('segment_length', segment_length)
     length = trajectory.mask.shape[1]
-    if segment_length < 1 or length % segment_length:
+    if length % segment_length:
         raise ValueError(f'{length} steps cannot be cut in segments of {segment_length}: '
                          'pad to a multiple of segment_length (length = K·N)')
     return [trajectory.steps(start, start + segment_length) for start in range(0, length, segment_length)]
@@ -453,7 +457,7 @@ def pieces(
     """Every episode in consecutive chunks, each of which is then an episode.
 
     Raises ValueError for a length below 1."""
-    if length < 1: raise ValueError(f'pieces of {length} steps: give at least 1')
+    length = Whole(1)('length', length)
     counts = -(-self.lengths // length)
     lengths = np.full(counts.sum(), length)
     lengths[counts.cumsum() - 1] = self.lengths - (counts - 1) * length
@@ -467,7 +471,7 @@ class Windows:
     "One window for each step of the data, from that step on; for training what `Trajectories` is."
     def __init__(self, trajectories: Trajectories,
                  length: int): # steps of a window; fewer where the episode ends before
-        if length < 1: raise ValueError(f'windows of {length} steps: give at least 1')
+        length = Whole(1)('length', length)
         self.trajectories, self.length = trajectories, length
         self.observations, self.actions = trajectories.observations, trajectories.actions
         episodes = np.repeat(np.arange(len(trajectories)), trajectories.lengths)

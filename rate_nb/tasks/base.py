@@ -16,6 +16,7 @@ from fastcore.basics import patch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
+from ..checks import Whole
 from ..names import Registry
 
 # %% ../../nbs/tasks/00_base.ipynb #c006
@@ -120,6 +121,7 @@ class Task:
         autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,  # DISABLED: ended rows rest
     ) -> gym.vector.VectorEnv:
         "Environments side by side; row i of `reset(seed=s)` is the environment of seed s + i."
+        num_envs = Whole(1, most=2**16)('num_envs', num_envs)
         makers = [self.make_env] * num_envs
         if autoreset_mode == AutoresetMode.DISABLED: return RestingVectorEnv(makers)
         return SyncVectorEnv(makers, autoreset_mode=autoreset_mode)
