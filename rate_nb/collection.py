@@ -197,7 +197,7 @@ def write_json(path: Path, content: dict) -> None:
     "Write a JSON file whole or not at all; folders are made as needed."
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    temporary.write_text(json.dumps(content, indent=1))
+    temporary.write_text(json.dumps(content, indent=1), encoding='utf-8')
     os.replace(temporary, path)
 
 
@@ -245,7 +245,7 @@ def _read_manifest(folder: Path) -> dict:
     if not (folder / 'manifest.json').exists():
         raise FileNotFoundError(f'no dataset in {folder}: collect one with get_dataset, or give another folder')
     try:
-        manifest = json.loads((folder / 'manifest.json').read_text())
+        manifest = json.loads((folder / 'manifest.json').read_text(encoding='utf-8'))
         if set(ARRAYS) <= manifest['arrays'].keys(): return manifest
     except (ValueError, KeyError, TypeError, AttributeError): pass
     raise ValueError(f'{folder}/manifest.json is damaged: delete the folder and collect again')
@@ -297,7 +297,7 @@ NOTHING = {'episodes': 0, 'steps': 0, 'arrays': None}  # progress of a collectio
 def _read_progress(unfinished: Path, origin: dict) -> dict:
     "What an interrupted collection of the same origin has left: episodes, steps, names of arrays."
     try:
-        progress = json.loads((unfinished / 'progress.json').read_text())
+        progress = json.loads((unfinished / 'progress.json').read_text(encoding='utf-8'))
         same = progress.pop('origin') == json.loads(json.dumps(origin))
         return progress if same and progress.keys() == NOTHING.keys() else NOTHING
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
@@ -340,7 +340,8 @@ def collect_to_disk(
     progress: bool = True,  # show a bar
 ) -> None:
     "Collect a dataset round by round; continues what an interrupted call left. Raises ValueError for numbers below 1."
-    Whole(1)('num_trajectories', num_trajectories), Whole(1)('num_envs', num_envs), Whole(0)('seed', seed)
+    num_trajectories, num_envs = Whole(1)('num_trajectories', num_trajectories), Whole(1)('num_envs', num_envs)
+    seed = Whole(0)('seed', seed)
     folder, generator = Path(folder).expanduser(), type(task.make_expert()).__name__
     unfinished, origin = folder.parent / f'.{folder.name}.unfinished', _origin(task, seed, generator)
     left = _read_progress(unfinished, origin)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm.auto import tqdm
 
+from .checks import Flag, Whole
 from .frames import FrameStacks
 from .tasks.base import Task
 from .trajectories import Trajectories
@@ -84,7 +85,7 @@ def read_episodes(folder: Path, # with files of one training
                   number: int, # of the checkpoint
                  ) -> Iterator[Episode]:
     "The whole episodes of a checkpoint. Holds one of them and a block in memory."
-    number = Whole(0)('number', number)
+    number = Whole(0, most=10**6)('number', number)
     with ExitStack() as stack:
         streams = [stack.enter_context(ArrayStream(array_path(folder, kind, number), *form)) for kind, form in KINDS.items()]
         if len({stream.rows for stream in streams}) > 1:

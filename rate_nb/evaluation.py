@@ -169,7 +169,7 @@ def imitation_scores(model: SequenceModel,
                      change: Callable[[Segment], Segment] | None = None, # of each batch, before the model reads it
                     ) -> dict: # accuracy (exact matches, 0 to 1) and loss (the head's, a step), each also by segment
     "How well a model predicts recorded actions. Raises ValueError for data that do not fit the model, or are longer than `length`."
-    length, trajectories, parts = Whole(1, most=2**31)('length', length), fit_to_model(trajectories, model), []
+    length, trajectories, parts = Whole(1, most=2**24)('length', length), fit_to_model(trajectories, model), []
     for rows in np.array_split(np.arange(len(trajectories)), max(1, len(trajectories)*length//4096)):
         batch = trajectories.batch(rows, length)
         parts.append(_segment_sums(model.eval(), batch if change is None else change(batch)))

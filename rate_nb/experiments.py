@@ -127,7 +127,7 @@ class Recipe:
     def __post_init__(self):
         few = Whole(1, optional=True)
         check_fields(self, name=label, task=label, model=label, preset=label,
-                     seed=Whole(0, below=2**63), length=Whole(1),
+                     seed=Whole(0, below=2**63), length=Whole(1, most=2**24),
                      num_trajectories=Whole(1), task_options=options, model_options=options,
                      training=_training, data_seed=Whole(0), pieces=few, windows=few,
                      least=Number(optional=True), mirror=Flag(optional=True),
@@ -206,7 +206,7 @@ def measure_play(model: SequenceModel, recipe: Recipe, places: "Places", *,
     "Play episodes, greedily, with the task's target return."
     task = recipe_task(recipe, places, **task_options)
     played = play(Agent(model, task.target_return), task, episodes, seed)
-    return {"success": float(np.mean(played.success)), "return": float(np.mean(played.returns)), "episodes": episodes,
+    return {"success": float(np.mean(played.success)), "return": float(np.mean(played.returns)), "episodes": len(played),
             "steps": int(np.max(played.lengths)), "seconds": played.seconds}
 
 def measure_episodes(model: SequenceModel, recipe: Recipe, places: "Places", *,
@@ -221,7 +221,7 @@ def measure_episodes(model: SequenceModel, recipe: Recipe, places: "Places", *,
     "Play episodes, and keep the score of each: for tasks where the mean hides what matters."
     task = recipe_task(recipe, places, **task_options)
     agent = Agent(model, task.target_return if target_return is None else target_return, sample, restart_every=restart_every)
-    played = play(agent, task, episodes, seed, marks=tuple(marks))
+    played = play(agent, task, episodes, seed, marks=marks)
     scores = {"returns": played.returns, "lengths": played.lengths}
     if "clue" in played.infos: scores["clue"] = played.infos["clue"]
     scores |= {f"returns at {mark}": returns for mark, returns in played.returns_at.items()}
@@ -233,6 +233,7 @@ def measure_imitation(model: SequenceModel, recipe: Recipe, places: "Places", *,
                       wrong_clue: bool = False, # tell an oracle the other clue
                      ) -> dict: # accuracy and loss in nats a step, each also by segment
     "How well a model predicts what the expert does in new episodes."
+    wrong_clue = Flag()("wrong_clue", wrong_clue)
     if wrong_clue and model.num_clues != 2:
         raise ValueError("wrong_clue is for an oracle that is told one of two clues")
     data, _ = recipe_data(recipe, places, progress=False, num_trajectories=num_trajectories, data_seed=data_seed, mirror=None)
@@ -322,6 +323,7 @@ def recipe_data(recipe: Recipe, places: Places = Places(), progress: bool = True
     """The data that a recipe trains on; collected if need be.
 
     Raises ValueError if nothing of it earns as much as `least`."""
+    progress = Flag()("progress", progress)
     recipe = replace(recipe, **changes)
     task = recipe_task(recipe, places)
     collector = partial(get_encoded_dataset, mirror=bool(recipe.mirror)) if recipe.frozen else get_dataset
@@ -350,6 +352,7 @@ def trained_model(recipe: Recipe, places: Places = Places(), progress: bool = Tr
     """The model after training; trains, or continues to, when its weights are not there yet.
 
     Raises ValueError for weights of older arithmetic."""
+    progress = Flag()("progress", progress)
     folder, model = places.run(recipe), build_model(recipe, places)
     facts = folder/"training.json"
     if facts.exists() and (folder/"model.safetensors").exists():
@@ -416,6 +419,7 @@ def run(recipe: Recipe,
         progress: bool = True, # a bar for training
        ) -> dict: # the row, as it stands in the store
     "Train and measure whatever the store does not hold yet, and return the row."
+    progress = Flag()("progress", progress)
     torch.set_num_threads(1)
     path, missing = places.row(recipe), unanswered(recipe, measurements, places)
     if missing == []: return _read_row(path)
@@ -484,6 +488,7 @@ def sweep(plan: list[tuple[Recipe, list[Measurement]]], # what to run, in this o
 
     Raises ValueError for a name or an option that does not exist, or that other processes
     would not find, before any run begins."""
+    progress = Flag()("progress", progress)
     jobs, plan = Whole(1)("jobs", jobs), list(plan)
     todo = [entry for entry in _merged(plan) if unanswered(*entry, places) != []]
     if todo:

@@ -19,6 +19,7 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from .checks import Flag, Whole
 from .collection import dataset_folder, get_dataset, load_dataset, make_manifest, one_at_a_time, save_dataset
 from .spaces import array_space, conform, to_array
 from .tasks.base import Expert, Task
@@ -157,6 +158,7 @@ def get_encoded_dataset(task: EncodedTask,
                         mirror: bool = False, # add the mirror image of every trajectory, after all others
                        ) -> tuple[Trajectories, dict]: # the data and its manifest
     "Load the features of a dataset, or encode and save them first; the frames are collected if there are none."
+    mirror, seed = Flag()("mirror", mirror), Whole(0)("seed", seed)
     if not isinstance(task, EncodedTask):
         raise ValueError(f"{type(task).__name__} is not encoded: use get_dataset, or put it in an "
                          f"EncodedTask")

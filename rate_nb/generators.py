@@ -22,6 +22,7 @@ import gymnasium as gym
 import numpy as np
 from tqdm.auto import tqdm
 
+from .checks import Flag, Whole
 from .collection import collect, from_minari, one_at_a_time, passing_store, write_json
 from .tasks.base import Task
 from .trajectories import Trajectories
@@ -133,7 +134,7 @@ def train_generator(
 
 def stage_summary(folder: Path, stage: int) -> dict:
     "Steps so far, episodes of the stage, their mean return."
-    return json.loads((stage_folder(folder, stage) / 'summary.json').read_text())
+    return json.loads((stage_folder(folder, stage) / 'summary.json').read_text(encoding='utf-8'))
 
 
 def stage_episodes(folder: Path, stage: int) -> Trajectories:
@@ -172,7 +173,7 @@ def stage_skill(task: Task, folder: Path, stage: int) -> float:  # mean return
     if not path.exists():
         played = collect(task, 20, seed=1, num_envs=20, progress=False, expert=StagePlayer(task, path.parent))
         write_json(path, {'mean_return': played.returns.mean(), 'episodes': len(played)})
-    return json.loads(path.read_text())['mean_return']
+    return json.loads(path.read_text(encoding='utf-8'))['mean_return']
 
 # %% ../nbs/09b_generators.ipynb #c028
 def choose_stages(returns: list[float],  # mean return of each stage

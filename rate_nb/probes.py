@@ -18,7 +18,7 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from .acting import Agent
-from .checks import Number, Whole
+from .checks import Choice, Number, Whole
 from .collection import collect
 from .evaluation import play
 from .experiments import Places, Recipe, measure_episodes, recipe_task
@@ -82,7 +82,7 @@ def memory_trace(model: RATE, # a member of the family with memory tokens
                 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # (episodes, snapshots, m·d_model), steps (snapshots,), classes (episodes,)
     "Memory tokens over time while the model plays; every episode must last as long as the first."
     if not model.config.memory_tokens: raise ValueError("this model has no memory tokens: probe RATE or RMT")
-    episodes, snapshots = Whole(1)("episodes", episodes), Whole(1)("snapshots", snapshots)
+    episodes, snapshots, seed = Whole(1)("episodes", episodes), Whole(1)("snapshots", snapshots), Whole(0)("seed", seed)
     agent = Agent(model, task.target_return)
     with closing(task.make_vector_env(episodes, AutoresetMode.DISABLED)) as env:
         observations, infos = env.reset(seed=seed)
@@ -146,8 +146,7 @@ class NoisyMemory(SequenceModel):
                 ):
         super().__init__()
         sizes = {"tokens": model.config.memory_tokens, "cache": model.config.cache_length}
-        if part not in sizes:
-            raise ValueError(f"unknown part {part!r} of the memory: choose tokens or cache")
+        part, seed = Choice(sizes)("part", part), Whole(0)("seed", seed)
         if not sizes[part]:
             raise ValueError(f"this model has no {part} to put noise in: choose the other part, or "
                              f"another model")

@@ -309,7 +309,7 @@ def _resume(checkpoint, fingerprint, model, optimizer): # iteration and history
 
 def _check_options(*, progress, **numbers):
     Flag()("progress", progress)
-    for name, number in numbers.items(): Whole(1, most=2**31)(name, number)
+    for name, number in numbers.items(): Whole(1, most=2**24)(name, number)
 
 def _save_checkpoint(accelerator, path, model, optimizer, fingerprint, history, iteration):
     if not accelerator.is_main_process: return

@@ -374,7 +374,7 @@ def batch(
     truncate: bool = False,  # keep only the first `length` steps of longer episodes
 ) -> Segment:  # padded with zeros at the end; mask tells
     "Padded tensors of the chosen episodes; only their rows are read. Raises ValueError if one is too long and `truncate` is off."
-    length, truncate = Whole(1, most=2**31)('length', length), Flag()('truncate', truncate)
+    length, truncate = Whole(1, most=2**24)('length', length), Flag()('truncate', truncate)
     chosen = np.atleast_1d(np.arange(len(self))[indices])
     longest = int(self.lengths[chosen].max(initial=0))
     if longest > length and not truncate:

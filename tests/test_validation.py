@@ -58,116 +58,6 @@ from rate_nb.tasks.workers import WorkerVectorEnv
 from rate_nb.training import TrainingConfig, batch_indices, train, trajectory_losses
 from rate_nb.trajectories import Segment, Trajectories, Windows, split_segments
 
-# ---- faults that are known: notebook -> lines "thing | arguments | names of bad values" ----
-# "all" are all bad values of an argument, "numpy" is numpy's number. Who mends a fault takes it out
-# of the table: as long as it is there, a test that passes counts as a failure.
-
-TO_MEND = {
-    "00b_frames": """
-        FrameStacks | stack | fraction, text, none, true, list
-        stacked | stack | fraction, text, none, true, list
-        """,
-    "01_trajectories": """
-        Trajectories.batch | length | nan, inf, huge, text, none, list
-        Trajectories.batch | truncate | all
-        Trajectories.pieces | length | nan, inf, fraction, text, none, true, list
-        Trajectories.windows | length | nan, inf, fraction, text, none, true, list
-        Windows | length | nan, inf, fraction, text, none, true, list
-        Trajectories.prefetch | length | nan, inf, fraction, text, true, list
-        split_segments | segment_length | text, none, true, list
-        """,
-    "02_encoders": """
-        Quantities | num | nan, inf, negative, huge, fraction, text, none, true, list
-        """,
-    "04_memory": """
-        make_valve | d_model | negative, zero, huge, text, none, true, list
-        CrossAttentionValve | d_model | zero, huge, text, none, list
-        CrossAttentionValve | swap | all
-        GateValve | d_model, squash | all
-        GateValve | bias | nan, text, none, true, list
-        GRUValve | d_model | all
-        LSTMValve | d_model | all
-        """,
-    "07_rate": """
-        RATEConfig | segment_length, valve_heads | huge
-        make_model trxl | num_segments | none
-        make_model trxl | segment_length | huge, none
-        make_model dt | num_segments | huge, text, none, list
-        make_model dt | segment_length | huge, none, true
-        make_model oracle_dt | num_segments | huge, text, none, list
-        make_model oracle_dt | segment_length | huge, none, true
-        """,
-    "08_acting": """
-        Agent.reset | batch | huge
-        """,
-    "09_collection": """
-        get_dataset | mmap | all
-        get_dataset | seed | numpy
-        load_dataset | mmap, verify | all
-        recipe_data | progress | all
-        collect_to_disk | seed | numpy
-        get_encoded_dataset | seed | numpy
-        """,
-    "09b_generators": """
-        generators.make_dataset | num_trajectories | nan, inf, fraction, text, none, list
-        generators.make_dataset | seed | nan, inf, fraction, text, none, true, list
-        generators.make_dataset | progress | all
-        """,
-    "09c_dqn_replay": """
-        read_episodes | number | nan, inf, negative, huge, fraction, text, none, true, list
-        replay_folder | game | number, nan, none, true, list
-        replay_folder | training | all
-        dqn_replay.make_dataset | num_trajectories | nan, inf, fraction, text, none, true, list
-        dqn_replay.make_dataset | seed | nan, inf, negative, fraction, text, none, true, list
-        dqn_replay.make_dataset | progress | all
-        """,
-    "10_training": """
-        TrainingConfig | weight_decay | huge
-        train | length | huge
-        train | progress | all
-        batch_indices | num_trajectories | nan, inf, negative, fraction, text, none, true, list
-        batch_indices | iteration, seed | nan, inf, negative, fraction, text, none, true, list
-        batch_indices | batch_size | nan, inf, negative, zero, fraction, text, none, true, list
-        trajectory_losses | segment_length | text, none, true, list
-        trajectory_losses | bptt | nan, inf, zero, fraction, text, none, true, list
-        trajectory_losses | segment_loss | number, nan, true, list
-        """,
-    "11_evaluation": """
-        play | progress | all
-        play | marks | number, none
-        RandomAgent | seed | nan, inf, negative, fraction, text, none, true, list, numpy
-        bootstrap_interval | seed | nan, inf, negative, fraction, text, none, true, list
-        imitation_scores | length | huge
-        say_scores | digits | nan, inf, negative, huge, fraction, text, none, true, list
-        measure_episodes | marks | number, none
-        """,
-    "12_features": """
-        get_encoded_dataset | mirror | all, numpy
-        """,
-    "13_experiments": """
-        Recipe | length | huge
-        measure_imitation | wrong_clue | zero, none
-        sweep | progress | all
-        run | progress | all
-        trained_model | progress | all
-        measure_play | episodes | numpy
-        """,
-    "14_probes": """
-        NoisyMemory | part | list
-        NoisyMemory | seed | nan, inf, fraction, text, none, true, list, numpy
-        measure_noise | part | list
-        measure_noisy_episodes | part | list
-        measure_memory | seed | text, none, true
-        memory_trace | seed | text, none, true
-        """,
-    "recipes/00_base": """
-        Contestant | model, size | number, nan, none, true, list
-        """,
-    "tasks/00_base": """
-        Task.make_vector_env | num_envs | all
-        """,
-}
-
 # ---- bad values, by the type that a signature asks for ----
 
 NUMBERS = {"nan": math.nan, "inf": math.inf, "negative": -1, "zero": 0, "huge": 10**9,
@@ -951,27 +841,8 @@ def fault_of(one: Thing, argument: str, value) -> str | None:
     return None if fits(value, one.arguments[argument]) else "accepted"
 
 
-def known_faults() -> dict:
-    "(thing, argument, name of value) -> notebook"
-    found = {}
-    for notebook, lines in TO_MEND.items():
-        for line in lines.strip().splitlines():
-            parts = [[word.strip() for word in part.split(",")] for part in line.split("|")]
-            (label,), arguments, names = parts
-            for argument in arguments:
-                every = bad_values(argument, THINGS[label].arguments[argument])
-                meant = [*every, *names] if "all" in names else names
-                found |= {(label, argument, name): notebook for name in meant}
-    return found
-
-
-FAULTS = known_faults()
-
-
 def case(label: str, argument: str, name: str, *values):
-    fault = FAULTS.get((label, argument, name))
-    marks = pytest.mark.xfail(strict=True, reason=fault) if fault else ()
-    return pytest.param(label, argument, *values, marks=marks, id=f"{label} {argument} {name}")
+    return pytest.param(label, argument, *values, id=f"{label} {argument} {name}")
 
 
 @pytest.mark.parametrize("label", THINGS)

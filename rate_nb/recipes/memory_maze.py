@@ -247,7 +247,7 @@ def control_scores(preset: str = "laptop", # a key of PRESETS
     chosen, path = get_preset(preset), Path(places.results)/"memory_maze"/preset/"controls"/"scores.json"
     ask = {"expert of the paper-like data": lambda: _collected(chosen, preset, places, good=False), "expert of the good data": lambda: _collected(chosen, preset, places, good=True),
            "drawing lots": lambda: _drawing_lots(chosen)}
-    answers = json.loads(path.read_text()) if path.exists() else {}
+    answers = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for name in ask.keys() - answers.keys():
         answers[name] = ask[name]()
         write_json(path, answers)

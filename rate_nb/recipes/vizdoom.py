@@ -232,7 +232,7 @@ def control_scores(preset: str = "laptop", # a key of PRESETS
                   ) -> pd.DataFrame: # as `by_pillar`
     "What players earn that are no models; played once, then read from the store."
     chosen, path = get_preset(preset), Path(places.results)/"vizdoom_two_colors"/preset/"controls"/"scores.json"
-    answers = json.loads(path.read_text()) if path.exists() else {}
+    answers = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     task = two_colors(chosen, chosen.test_steps)
     for name in CONTROLS.keys() - answers.keys():
         played = play(ExpertAgent(task, TwoColorsExpert(**CONTROLS[name])), task.for_expert(), chosen.episodes, 1_000_000, marks=(90, 180))
