@@ -173,11 +173,11 @@ def actions_out(space: spaces.Space, # of the environment's actions
 
 # %% ../nbs/01b_spaces.ipynb #c023
 def check_facts(space: spaces.Space, # of the model
-                facts: dict, # finite, low, high of all values
+                facts: dict, # "finite": whether all values are
                 dtype: np.dtype, # of the array
                 what: str, # "observations" or "actions", for messages
                ) -> None:
-    "The checks of `conform` for arrays that were scanned before. Raises ValueError."
+    "The checks of `conform` for a Box, for arrays that were scanned before. Raises ValueError."
     space = array_space(space)
     if not facts["finite"]: raise ValueError(f"{what} hold NaN or infinity: find out where they come from, and leave those steps out")
     check_types(space, np.dtype(dtype), what)

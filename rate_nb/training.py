@@ -32,7 +32,7 @@ from tqdm.auto import tqdm
 from .checks import Choice, Flag, Number, Whole, check_fields
 from .encoders import fit_to_data
 from .sequence_model import SequenceModel
-from .spaces import array_space, check_bounds, check_facts, conform, conform_shape
+from .spaces import CODES, array_space, check_bounds, check_facts, conform, conform_shape
 from .trajectories import Segment, Trajectories, Windows, select_rows, split_segments
 
 # %% ../nbs/10_training.ipynb #c006
@@ -208,10 +208,11 @@ def fit_to_model(trajectories: Trajectories | Windows, # any data
                  model: SequenceModel,
                 ) -> Trajectories | Windows: # the same data with its arrays in the shapes and types that the model takes
     "Convert what can be converted without loss. Raises ValueError, naming both sides and the remedy, for data that do not fit the model's spaces."
-    space, observations = model.observation_space, trajectories.observations
-    check_facts(space, trajectories.facts["observations"], observations.dtype, "observations")
-    if isinstance(observations, np.ndarray) or observations.shape[1:] != array_space(space).shape:
-        observations = conform_shape(array_space(space), observations, "observations")
+    space, observations = array_space(model.observation_space), trajectories.observations
+    if isinstance(space, CODES): observations = conform(space, observations, "observations")
+    else: check_facts(space, trajectories.facts["observations"], observations.dtype, "observations")
+    if isinstance(observations, np.ndarray) or observations.shape[1:] != space.shape:
+        observations = conform_shape(space, observations, "observations")
     actions = conform(model.action_space, trajectories.actions, "actions")
     check_bounds(model.action_space, actions, "actions")
     return _with_arrays(trajectories, observations, actions)

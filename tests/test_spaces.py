@@ -102,7 +102,7 @@ PAIRS = {
     "Box actions float64": (VECTOR, spaces.Box(-0.1, 0.1, (2,), np.float64)),
     "Discrete observations": (spaces.Discrete(16), MOVES),
     "Discrete observations from 3": (spaces.Discrete(5, start=3), MOVES),
-    "MultiDiscrete observations": (spaces.MultiDiscrete([5, 5]), MOVES),
+    "MultiDiscrete observations": (spaces.MultiDiscrete([5, 2]), MOVES),
     "MultiBinary observations": (spaces.MultiBinary((2, 3)), MOVES),
     "Tuple observations": (spaces.Tuple((VECTOR, MOVES)), MOVES),
     "Dict observations": (spaces.Dict(a=VECTOR, b=MOVES, c=spaces.Dict(d=spaces.MultiDiscrete([2, 3]))), MOVES),
