@@ -181,7 +181,6 @@ def check_facts(space: spaces.Space, # of the model
     space = array_space(space)
     if not facts["finite"]: raise ValueError(f"{what} hold NaN or infinity: find out where they come from, and leave those steps out")
     check_types(space, np.dtype(dtype), what)
-    check_range(space, facts["low"], facts["high"], what)
 
 # %% ../nbs/01b_spaces.ipynb #c026
 def _kind(space): # what has to agree
