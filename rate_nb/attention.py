@@ -50,6 +50,8 @@ class Dropout(nn.Module):
         if not 0 <= p < 1: raise ValueError(f"dropout must be at least 0 and below 1, not {p}")
         self.p = p
 
+    def extra_repr(self) -> str: return f"p={self.p}"
+
     def forward(self, x: Tensor) -> Tensor:
         return x * keep_mask(x, self.p) if self.training and self.p else x
 

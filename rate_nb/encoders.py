@@ -165,10 +165,18 @@ class PartsEncoder(nn.Module):
         self.shapes = [part.shape for part in parts]
         self.encoders = nn.ModuleList(observation_encoder(part, d_model) for part in parts)
 
+    def split(self, x): # (..., flat length), numpy or torch -> one array a part, in its shape
+        ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])
+        return [x[..., end - int(np.prod(shape)):end].reshape(*x.shape[:-1], *shape) for end, shape in zip(ends, self.shapes)]
+
+    def fit(self, observations: np.ndarray # (S, flat length)
+           ) -> None:
+        "Parts that standardise take their numbers from their own columns."
+        for encode, part in zip(self.encoders, self.split(observations)): fit_to_data(encode, part)
+
     def forward(self, x: Tensor # (..., flat length)
                ) -> Tensor: # (..., d_model)
-        parts = x.split([int(np.prod(shape)) for shape in self.shapes], -1)
-        return sum(encode(part.reshape(*part.shape[:-1], *shape)) for encode, part, shape in zip(self.encoders, parts, self.shapes))
+        return sum(encode(part) for encode, part in zip(self.encoders, self.split(x)))
 
 @observation_encoder.register(spaces.Dict)
 @observation_encoder.register(spaces.Tuple)
@@ -210,8 +218,9 @@ def fit_to_data(model: nn.Module, # with encoders anywhere in it
                 observations: np.ndarray, # (S, *obs) all of the data
                ) -> None:
     "Let every encoder that standardises take its numbers from the data; models without one do not look at it."
-    for module in model.modules():
-        if isinstance(module, Standardize): module.fit(observations)
+    if hasattr(model, "fit"): model.fit(observations)
+    else:
+        for part in model.children(): fit_to_data(part, observations)
 
 # %% ../nbs/02_encoders.ipynb #c026
 class CodedImages(spaces.Box):

@@ -170,10 +170,14 @@ def imitation_scores(model: SequenceModel,
                     ) -> dict: # accuracy (exact matches, 0 to 1) and loss (the head's, a step), each also by segment
     "How well a model predicts recorded actions. Raises ValueError for data that do not fit the model, or are longer than `length`."
     length, trajectories, parts = Whole(1, most=2**24)('length', length), fit_to_model(trajectories, model), []
-    for rows in np.array_split(np.arange(len(trajectories)), max(1, len(trajectories)*length//4096)):
+    learning = model.training
+    model.eval()
+    for rows in np.array_split(np.arange(len(trajectories)), min(len(trajectories), 1 + len(trajectories)*length//4096)):
         batch = trajectories.batch(rows, length)
-        parts.append(_segment_sums(model.eval(), batch if change is None else change(batch)))
+        parts.append(_segment_sums(model, batch if change is None else change(batch)))
+    model.train(learning)
     loss, right, steps = (sum(part) for part in zip(*parts))
+    loss, right, steps = loss[steps > 0], right[steps > 0], steps[steps > 0] # segments that no episode reaches
     return {'accuracy': float(right.sum()/steps.sum()), 'loss': float(loss.sum()/steps.sum()),
             'accuracy by segment': (right/steps).tolist(), 'loss by segment': (loss/steps).tolist()}
 

@@ -28,6 +28,8 @@ def feed_forward(d_model: int, d_inner: int, dropout: float) -> nn.Module:
 
 class TrXLLayer(nn.Module):
     "Post-norm layer; with `double_residual` the attention's input is added twice, as in the reference implementation."
+    norms_first = False
+
     def __init__(self, config: "RATEConfig"):
         super().__init__()
         self.attention = RelativeAttention(config.d_model, config.num_heads, config.d_head, config.attention_dropout)
@@ -53,6 +55,8 @@ class TrXLLayer(nn.Module):
 # %% ../nbs/07_rate.ipynb #c008
 class TrXLILayer(nn.Module):
     "Pre-norm layer with the identity map reordered (TrXL-I, Parisotto et al. 2020)."
+    norms_first = True
+
     def __init__(self, config: "RATEConfig"):
         super().__init__()
         self.attention = RelativeAttention(config.d_model, config.num_heads, config.d_head, config.attention_dropout)
@@ -145,12 +149,13 @@ class RATEConfig:
                      overlap=length, action_dropout=Number(0, 1), see_return=flag, return_scale=Number(above=0),
                      num_clues=Whole(0, most=2**16), bias_gain=Number(0, optional=True), norm_cache=habit, same_start=habit,
                      tanh_action=habit, tanh_return=habit, head_bias=habit)
-        LAYERS.find(self.layer)
-        VALVES.find(self.valve)
+        layer, _ = LAYERS.find(self.layer), VALVES.find(self.valve)
+        if not (isinstance(layer, type) and hasattr(layer, "norms_first")):
+            raise ValueError(f"layer {self.layer!r} is no layer: give a class like TrXLLayer")
         if self.d_model % 2: raise ValueError(f"d_model is {self.d_model}: give an even number, half of it for sines and half for cosines")
         if self.overlap >= self.segment_length:
             raise ValueError(f"overlap must be at least 0 and below segment_length ({self.segment_length}), not {self.overlap}")
-        if self.norm_cache is False and self.layer == "trxl":
+        if self.norm_cache is False and not layer.norms_first:
             raise ValueError('norm_cache=False is for layers that norm first, trxl_i and gtrxl: with layer="trxl" leave it None')
 
 # %% ../nbs/07_rate.ipynb #c021

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from gymnasium.spaces import Box, Discrete
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -101,10 +102,11 @@ def batch_indices(num_trajectories: int, # in the dataset
     return _order(num_trajectories, seed, iteration // per_epoch)[first:first + batch_size].copy()
 
 # %% ../nbs/10_training.ipynb #c015
-def detached(memory: tuple | None # a model's memory
-            ) -> tuple | None: # the same numbers, without their past
+def detached(memory # a model's memory: a tensor, None, or (nested) tuples of these
+            ): # the same numbers, without their past
     "Cut a memory off from the graph that made it."
-    return None if memory is None else tuple(part.detach() for part in memory)
+    if isinstance(memory, (tuple, list)): return tuple(detached(part) for part in memory)
+    return None if memory is None else memory.detach()
 
 def trajectory_losses(model: nn.Module, # a SequenceModel, or accelerate's wrapper of one
                       trajectory: Segment, # (batch, N·K, …)
@@ -119,6 +121,7 @@ def trajectory_losses(model: nn.Module, # a SequenceModel, or accelerate's wrapp
     if (lengths.diff() > 0).any(): # those that still run later are to be a prefix of the batch
         trajectory = select_rows(trajectory, lengths.argsort(descending=True, stable=True))
     memory, pending, num_steps = None, [], lengths.sum()
+    if not num_steps: raise ValueError("a batch without a single real step: there is nothing to learn from")
     for number, segment in enumerate(split_segments(trajectory, segment_length), start=1):
         alive = slice(int(segment.mask[:, 0].sum()))
         if alive.stop == 0: break
@@ -134,12 +137,14 @@ def trajectory_losses(model: nn.Module, # a SequenceModel, or accelerate's wrapp
 def _together(losses, segment_loss): return sum(losses) / (len(losses) if segment_loss == "mean" else 1)
 
 # %% ../nbs/10_training.ipynb #c023
+NUMERICS = 2 # of the models' arithmetic. 1: u and v acted √d_head times too strongly; 2: the paper's formula
+
 def save_tensors(path: Path, tensors: dict, **header) -> None:
     "Write tensors and JSON-able `header` values to one safetensors file, atomically."
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    save_file(contiguous, temporary, metadata={key: json.dumps(value) for key, value in header.items()})
+    save_file(contiguous, temporary, metadata={key: json.dumps(value) for key, value in header.items()} | {"numerics": str(NUMERICS)})
     os.replace(temporary, path)
 
 def load_tensors(path: Path, # written by `save_tensors`
@@ -153,6 +158,9 @@ def load_tensors(path: Path, # written by `save_tensors`
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except SafetensorError as error:
         raise ValueError(f"{Path(path).name} is damaged ({error}): delete it and train again") from None
+    if header.pop("numerics", 1) != NUMERICS:
+        raise ValueError(f"{Path(path).name} is from before a change of the models' arithmetic (see rate_nb.training.NUMERICS): delete "
+                         "it and train again")
     if fingerprint is not None and header.get("fingerprint") != fingerprint:
         raise ValueError(f"{Path(path).name} belongs to another recipe, or to other data ({header.get('fingerprint')}, not {fingerprint}): "
                          "use another folder, or delete it")
@@ -208,11 +216,16 @@ def fit_to_model(trajectories: Trajectories | Windows, # any data
                  model: SequenceModel,
                 ) -> Trajectories | Windows: # the same data with its arrays in the shapes and types that the model takes
     "Convert what can be converted without loss. Raises ValueError, naming both sides and the remedy, for data that do not fit the model's spaces."
+    if not isinstance(trajectories, (Trajectories, Windows)):
+        raise TypeError(f"the data are a {type(trajectories).__name__}: give Trajectories, for example by Trajectories.from_episodes")
     space, observations = array_space(model.observation_space), trajectories.observations
     if isinstance(space, CODES): observations = conform(space, observations, "observations")
     else: check_facts(space, trajectories.facts["observations"], observations.dtype, "observations")
     if isinstance(observations, np.ndarray) or observations.shape[1:] != space.shape:
         observations = conform_shape(space, observations, "observations")
+    if model.num_clues:
+        if trajectories.clues is None: raise ValueError("an oracle has to be told the clue: use data that have clues")
+        conform(Discrete(model.num_clues), trajectories.clues, "clues")
     actions = conform(model.action_space, trajectories.actions, "actions")
     check_bounds(model.action_space, actions, "actions")
     return _with_arrays(trajectories, observations, actions)
@@ -225,14 +238,19 @@ def _with_arrays(data, observations, actions): # a copy with other arrays, and a
     return data
 
 # %% ../nbs/10_training.ipynb #c029e
-NUMERICS = 2 # of the models' arithmetic. 1: u and v acted √d_head times too strongly; 2: the paper's formula
-
 def default_fingerprint(model: SequenceModel, trajectories: Trajectories | Windows, config: "TrainingConfig", length: int) -> str:
-    "32 hex digits that tell trainings apart: by the model's options and shapes, the configuration, the data, and `NUMERICS`."
+    """32 hex digits that tell trainings apart: by the model's options, layers, spaces and what of it learns, the configuration, the data, `NUMERICS`.
+
+    Initial weights do not count, so that an interrupted training goes on in a new process; nor do functions given to `train`."""
     options = model.options if model.options is not None else repr(getattr(model, "config", None))
-    shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    facts = [type(model).__name__, options, shapes, asdict(config), trajectories.fingerprint, length, NUMERICS]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:32]
+    learned = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    spaces = [_all_bounds(space) for space in (model.observation_space, model.action_space)]
+    facts = [type(model).__name__, options, str(model), model.segment_length, spaces, learned, asdict(config),
+             trajectories.fingerprint, int(length), NUMERICS]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+def _all_bounds(space): # a Box says some of its bounds only
+    return f"{space} {space.low.tolist()} {space.high.tolist()}" if isinstance(space, Box) else str(space)
 
 # %% ../nbs/10_training.ipynb #c031
 def train(model: SequenceModel, # is trained in place
@@ -251,9 +269,10 @@ def train(model: SequenceModel, # is trained in place
     """Train, or continue where `folder` left off, until `config.iterations`; ends with `model.safetensors` there.
 
     Raises ValueError for data that do not fit the model or `length`, or a folder of another training; FloatingPointError if the loss is not finite."""
-    _check_options(length=length, checkpoint_every=checkpoint_every, log_every=log_every, progress=progress)
-    trajectories = fit_to_model(trajectories, model)
-    if fingerprint is None: fingerprint = default_fingerprint(model, trajectories, config, length)
+    _check_options(config, folder, length=length, checkpoint_every=checkpoint_every, log_every=log_every, progress=progress)
+    given, trajectories = trajectories, fit_to_model(trajectories, model)
+    _check_length(trajectories, config, length, model.segment_length)
+    if fingerprint is None: fingerprint = default_fingerprint(model, given, config, length)
     (folder := Path(folder).expanduser()).mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     fit_to_data(model, trajectories.observations)
@@ -262,8 +281,10 @@ def train(model: SequenceModel, # is trained in place
     iteration, history = _resume(checkpoint, fingerprint, model, optimizer)
 
     save = partial(_save_checkpoint, accelerator, checkpoint, model, optimizer, fingerprint, history)
-    clock, seconds, data_seconds = time.perf_counter(), *([history[-1][spent] for spent in ("seconds", "data_seconds")] if history else [0., 0.])
+    clock, last = time.perf_counter(), history[-1] if history else {"seconds": 0., "data_seconds": 0.}
+    seconds, data_seconds = last["seconds"], last["data_seconds"]
     bar = tqdm(total=config.iterations, initial=iteration, desc="training", disable=not progress or not accelerator.is_main_process)
+    if iteration and iteration % checkpoint_every == 0: _observe(on_checkpoint, iteration, model, history, seconds, data_seconds)
     with deferred_interrupt() as interrupted, bar:
         while iteration < config.iterations:
             for group in optimizer.param_groups: group["lr"] = config.learning_rate * config.learning_rate_factor(iteration)
@@ -276,18 +297,15 @@ def train(model: SequenceModel, # is trained in place
             iteration += 1
             bar.update()
             if iteration % log_every == 0 or iteration == config.iterations:
-                now = time.perf_counter()
-                seconds, clock = seconds + now - clock, now
+                seconds, clock = seconds + time.perf_counter() - clock, time.perf_counter()
                 history.append({"iteration": iteration, "loss": loss, "gradient_norm": norm, "learning_rate": optimizer.param_groups[0]["lr"],
                                 "seconds": seconds, "data_seconds": data_seconds})
                 accelerator.log(history[-1], step=iteration)
                 bar.set_postfix(loss=f"{loss:.4f}")
             if iteration % checkpoint_every == 0 or iteration == config.iterations:
-                if on_checkpoint is not None:
-                    history.append({"iteration": iteration, "seconds": seconds, "data_seconds": data_seconds} | on_checkpoint(iteration, model))
-                    clock = time.perf_counter()
-                    model.train()
-                save(iteration)
+                save(iteration) # before `on_checkpoint`, which may fail
+                if _observe(on_checkpoint, iteration, model, history, seconds, data_seconds): save(iteration)
+                clock = time.perf_counter()
             if interrupted():
                 save(iteration)
                 raise KeyboardInterrupt(f"stopped after iteration {iteration}; the same call continues from there")
@@ -305,12 +323,37 @@ def _prepare(model, config, tracker, folder): # accelerator, the model as it run
 def _resume(checkpoint, fingerprint, model, optimizer): # iteration and history
     if not checkpoint.exists(): return 0, []
     tensors, header = load_tensors(checkpoint, fingerprint)
-    _restore_training_state(tensors, model, optimizer)
+    try: _restore_training_state(tensors, model, optimizer)
+    except (RuntimeError, ValueError):
+        raise ValueError(f"{checkpoint.name} is of another model: use another folder, or delete it") from None
     return header["iteration"], header["history"]
 
-def _check_options(*, progress, **numbers):
+def _check_options(config, folder, *, progress, **numbers):
+    if not isinstance(config, TrainingConfig): raise TypeError(f"config is {config!r}: give a TrainingConfig")
+    if not isinstance(folder, (str, os.PathLike)): raise TypeError(f"folder is {folder!r}: give the path of a folder")
+    if Path(folder).expanduser().is_file(): raise ValueError(f"folder {Path(folder).name} is a file: give the path of a folder")
     Flag()("progress", progress)
     for name, number in numbers.items(): Whole(1, most=2**24)(name, number)
+
+def _check_length(trajectories, config, length, segment_length): # before any work, what a later batch would find
+    if length % segment_length:
+        raise ValueError(f"length is {length}: give a multiple of the model's segment_length, {segment_length}")
+    stages = [config.iterations - 1, *(until - 1 for until, _ in config.curriculum or ())]
+    allowed = max(config.longest_trajectory(min(stage, config.iterations - 1)) for stage in stages)
+    longest = trajectories.lengths[trajectories.lengths <= allowed].max(initial=0)
+    if isinstance(trajectories, Trajectories) and longest > length:
+        raise ValueError(f"an episode of {longest} steps does not fit in K·N = {length}: raise length, or cut episodes by "
+                         "trajectories.pieces(length)")
+
+def _observe(on_checkpoint, iteration, model, history, seconds, data_seconds): # whether anything was added to the history
+    done = any(line["iteration"] == iteration and "loss" not in line for line in history)
+    if on_checkpoint is None or done: return False
+    told = on_checkpoint(iteration, model)
+    if not isinstance(told, (dict, type(None))): raise TypeError(f"on_checkpoint returned {told!r}: return a dict of numbers, or None")
+    told = json.loads(json.dumps(told or {}, default=lambda number: number.tolist())) # numpy's and torch's numbers, too
+    history.append({"iteration": iteration, "seconds": seconds, "data_seconds": data_seconds} | told)
+    model.train()
+    return True
 
 def _save_checkpoint(accelerator, path, model, optimizer, fingerprint, history, iteration):
     if not accelerator.is_main_process: return

@@ -771,7 +771,7 @@ INSIDE = {
                      stage_skill record download spread_out stage_folder generator_folder""",
     "training": "default_fingerprint",
     "figures": "group_edges label_tokens",
-    "spaces": "to_array observations_in",
+    "spaces": "to_array observations_in check_scale",
     # results, rules, and numpy's own argument
     "evaluation": "Episodes iqm",
     "checks": "Number Whole Flag Choice",
