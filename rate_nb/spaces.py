@@ -114,7 +114,7 @@ def conform(space: spaces.Space, # of the model
     if isinstance(space, CODES) and converted.size:
         rows = converted.reshape(len(converted), -1)
         check_range(space, rows.min(0), rows.max(0), what)
-    elif wanted == np.float32 and array.size and len(space.shape) > 1: check_scale(space, array.min(), array.max(), what)
+    elif wanted == np.float32 and array.size and len(space.shape) > 2: check_scale(space, array.min(), array.max(), what)
     return converted
 
 def check_types(space: spaces.Space, # an `array_space`
@@ -136,9 +136,9 @@ def check_scale(space: spaces.Space, # an `array_space`
                 what: str, # "observations", for messages
                ) -> None:
     "Raises ValueError for bytes beyond 0 to 255, and for images outside the bounds by which they are scaled."
-    if not isinstance(space, spaces.Box) or low is None or (space.dtype != np.uint8 and len(space.shape) < 2): return
+    if not isinstance(space, spaces.Box) or low is None or (space.dtype != np.uint8 and len(space.shape) < 3): return
     bounds = space.low.min(), space.high.max()
-    slack = 1e-3 * (bounds[1] - bounds[0]) if np.isfinite(bounds).all() else 0
+    slack = 1e-3 * (bounds[1] - bounds[0]) # infinite, where a bound is
     if low < bounds[0] - slack or high > bounds[1] + slack:
         raise ValueError(f"{what} from {low:g} to {high:g}, for a model of {say(space)} from {bounds[0]:g} to {bounds[1]:g}: "
                          "scale them as the environment does, or build the model with their own space")
