@@ -184,7 +184,7 @@ def _(space, d_model): return PartsEncoder(space, d_model)
 
 # %% ../nbs/02_encoders.ipynb #c019
 class Quantities(spaces.Box):
-    "A vector of physical quantities, each with a unit and a spread of its own: its encoder standardises them."
+    "A vector of physical quantities, each with its own unit and standard deviation: its encoder standardises them."
     def __init__(self, num: int # of quantities
                 ):
         num = Whole(1, most=2**16)('num', num)
