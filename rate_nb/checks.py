@@ -16,7 +16,10 @@ import numpy as np
 # %% ../nbs/00d_checks.ipynb #c005
 @dataclass(frozen=True)
 class Number:
-    "A real number within bounds. Called with (name, value), returns it as Python's own; raises ValueError or TypeError that names it."
+    """A real number within bounds.
+
+    Called with (name, value), returns it as Python's own; raises an error that names it:
+    ValueError for a number out of bounds, TypeError for anything else."""
     least: float = -math.inf  # the smallest allowed
     most: float = math.inf    # the largest allowed
     above: float = -math.inf  # it has to be larger
@@ -25,24 +28,33 @@ class Number:
 
     def __call__(self, name: str, value: Any) -> float | int | None:
         if value is None and self.optional: return None
-        if not self._right_kind(value): raise TypeError(f"{name} is {value!r}: give {self._wanted()}")
+        if not self._right_kind(value):
+            raise TypeError(f"{name} is {value!r}: give {self._wanted()}")
         number = self._plain(value)
-        fits = math.isfinite(number) and self.least <= number <= self.most and self.above < number < self.below
+        fits = (math.isfinite(number) and self.least <= number <= self.most
+                and self.above < number < self.below)
         if not fits: raise ValueError(f"{name} is {number}: give {self._wanted()}")
         return number
 
-    def _right_kind(self, value): return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+    def _right_kind(self, value):
+        return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
     def _plain(self, value): return int(value) if isinstance(value, Integral) else float(value)
     def _noun(self): return "a finite number"
 
     def _wanted(self):
-        bounds = [f"{word} {bound:g}" for word, bound in (("at least", self.least), ("above", self.above),
-                                                         ("at most", self.most), ("below", self.below)) if math.isfinite(bound)]
-        return " ".join([self._noun(), " and ".join(bounds)]).strip() + (", or None" if self.optional else "")
+        bounds = [f"{word} {bound:g}" for word, bound in (
+            ("at least", self.least), ("above", self.above),
+            ("at most", self.most), ("below", self.below)) if math.isfinite(bound)]
+        wanted = " ".join([self._noun(), " and ".join(bounds)]).strip()
+        return wanted + (", or None" if self.optional else "")
 
+# %% ../nbs/00d_checks.ipynb #c005b
 class Whole(Number):
-    "A whole number within bounds. Called with (name, value), returns it as an int; raises ValueError or TypeError that names it."
-    def _right_kind(self, value): return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
+    """A whole number within bounds.
+
+    Called with (name, value), returns it as an int; raises errors as `Number` does."""
+    def _right_kind(self, value):
+        return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
     def _noun(self): return "a whole number"
 
 # %% ../nbs/00d_checks.ipynb #c007
@@ -53,7 +65,8 @@ class Flag:
 
     def __call__(self, name: str, value: Any) -> bool | None:
         if value is None and self.optional: return None
-        if not isinstance(value, (bool, np.bool_)): raise TypeError(f"{name} is {value!r}: give True or False")
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"{name} is {value!r}: give True or False")
         return bool(value)
 
 @dataclass(frozen=True)
@@ -65,7 +78,9 @@ class Choice:
     def __call__(self, name: str, value: Any) -> Any:
         if value is None and self.optional: return None
         if not isinstance(value, str) or value not in self.known:
-            raise ValueError(f"unknown {name} {value!r}: choose one of {', '.join(map(str, self.known))}" + (", or None" if self.optional else ""))
+            raise ValueError(f"unknown {name} {value!r}: choose one of "
+                             f"{', '.join(map(str, self.known))}"
+                             + (", or None" if self.optional else ""))
         return value
 
 # %% ../nbs/00d_checks.ipynb #c010
@@ -73,4 +88,5 @@ def check_fields(thing: Any, # a dataclass, in its __post_init__
                  **rules, # a rule for each field that has one
                 ) -> None:
     "Apply a rule to each field, and store the plain value. Raises what the rules raise."
-    for name, rule in rules.items(): object.__setattr__(thing, name, rule(name, getattr(thing, name)))
+    for name, rule in rules.items():
+        object.__setattr__(thing, name, rule(name, getattr(thing, name)))

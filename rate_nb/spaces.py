@@ -25,19 +25,26 @@ def say(space: spaces.Space) -> str:
 
 def leaves(space: spaces.Space # any
           ) -> list[spaces.Space]: # in the order in which gymnasium flattens them
-    "The spaces of which a Dict or Tuple is made, however deep; a list of itself for any other space."
-    if isinstance(space, spaces.Dict): return [leaf for part in space.values() for leaf in leaves(part)]
+    "The spaces of which a Dict or Tuple is made, however deep; [space] for any other."
+    if isinstance(space, spaces.Dict):
+        return [leaf for part in space.values() for leaf in leaves(part)]
     if isinstance(space, spaces.Tuple): return [leaf for part in space for leaf in leaves(part)]
     return [space]
 
+# %% ../nbs/01b_spaces.ipynb #c006b
 def _refuse_parts_without_arrays(space):
     if all(isinstance(leaf, (spaces.Box, *CODES)) for leaf in leaves(space)): return
-    raise TypeError(f"{say(space)} has no arrays of a fixed shape: wrap the environment so that it shows a Box, Discrete, "
-                    "MultiDiscrete, MultiBinary, Dict or Tuple space (gymnasium.wrappers has FilterObservation, FlattenObservation)")
+    raise TypeError(f"{say(space)} has no arrays of a fixed shape: wrap the environment so that it "
+                    "shows a Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple space "
+                    "(gymnasium.wrappers has FilterObservation, FlattenObservation)")
 
+# %% ../nbs/01b_spaces.ipynb #c006d
 def array_space(space: spaces.Space # any
                ) -> spaces.Space: # Box, Discrete, MultiDiscrete or MultiBinary
-    "The space of the arrays that stand for this one's values: itself, or the flattened one of a Dict or Tuple. Raises TypeError if there is none."
+    """The space of the arrays that stand for this one's values.
+
+    It is the space itself, or the flattened one of a Dict or Tuple. Raises TypeError if there
+    is none."""
     if isinstance(space, (spaces.Box, *CODES)): return space
     _refuse_parts_without_arrays(space)
     flat = flatten_space(space)
@@ -47,14 +54,19 @@ def array_space(space: spaces.Space # any
 @singledispatch
 def components(space: spaces.Space # of whole numbers
               ) -> tuple[np.ndarray, np.ndarray]: # sizes and first values, (components,) int64 each
-    "How many values each component may have, and which is the first. Raises TypeError for other spaces."
+    """How many values each component may have, and which is the first.
+
+    Raises TypeError for other spaces."""
     raise TypeError(f"{say(space)} is no space of whole numbers")
 
+# %% ../nbs/01b_spaces.ipynb #c013b
 @components.register
-def _(space: spaces.Discrete): return np.array([space.n], np.int64), np.array([space.start], np.int64)
+def _(space: spaces.Discrete):
+    return np.array([space.n], np.int64), np.array([space.start], np.int64)
 
 @components.register
-def _(space: spaces.MultiDiscrete): return space.nvec.flatten().astype(np.int64), space.start.flatten().astype(np.int64)
+def _(space: spaces.MultiDiscrete):
+    return space.nvec.flatten().astype(np.int64), space.start.flatten().astype(np.int64)
 
 @components.register
 def _(space: spaces.MultiBinary):
@@ -66,8 +78,10 @@ def array_type(space: spaces.Space # an `array_space`
               ) -> type: # float32, int64 or uint8
     "The type in which values are stored and fed to networks."
     if not isinstance(space, spaces.Box): return np.int64
-    return {"f": np.float32, "u": np.uint8 if space.dtype == np.uint8 else np.int64}.get(space.dtype.kind, np.int64)
+    if space.dtype.kind == "f": return np.float32
+    return np.uint8 if space.dtype == np.uint8 else np.int64
 
+# %% ../nbs/01b_spaces.ipynb #c016b
 def _without_ones(shape): return tuple(size for size in shape if size != 1)
 
 def conform_shape(space: spaces.Space, # an `array_space`
@@ -77,10 +91,12 @@ def conform_shape(space: spaces.Space, # an `array_space`
     "Give or take axes of length 1. Raises ValueError for another shape."
     if array.shape[1:] == space.shape: return array
     if _without_ones(array.shape[1:]) != _without_ones(space.shape):
-        raise ValueError(f"{what} of shape {tuple(array.shape[1:])} a step, for a model of {say(space)}: build the model with the "
-                         f"space that the {what} come from, or reshape them")
+        raise ValueError(f"{what} of shape {tuple(array.shape[1:])} a step, for a model of "
+                         f"{say(space)}: build the model with the space that the {what} come from, "
+                         "or reshape them")
     return array.reshape(len(array), *space.shape)
 
+# %% ../nbs/01b_spaces.ipynb #c016d
 def check_range(space: spaces.Space, # an `array_space`
                 low, high, # smallest and largest value of each component, or one number for all
                 what: str, # "observations" or "actions", for messages
@@ -90,33 +106,42 @@ def check_range(space: spaces.Space, # an `array_space`
     sizes, first = components(space)
     outside = (np.ravel(low) < first) | (np.ravel(high) >= first + sizes)
     if outside.any():
-        worst = int(np.ravel(low).min()) if (np.ravel(low) < first).any() else int(np.ravel(high).max())
-        raise ValueError(f"{what} hold {worst}, which is not in {say(space)}: leave those steps out, or build the model with a larger space")
+        too_low = (np.ravel(low) < first).any()
+        worst = int(np.ravel(low).min()) if too_low else int(np.ravel(high).max())
+        raise ValueError(f"{what} hold {worst}, which is not in {say(space)}: leave those steps "
+                         "out, or build the model with a larger space")
 
 # %% ../nbs/01b_spaces.ipynb #c017
 def conform(space: spaces.Space, # of the model
             values, # (steps, …) arrays of values
             what: str, # "observations" or "actions", for messages
            ) -> np.ndarray: # (steps, *space.shape) of type `array_type(space)`
-    "Values as a model of this space takes them. Raises ValueError, naming both sides, for what cannot be converted without loss."
+    """Values as a model of this space takes them.
+
+    Raises ValueError, naming both sides, for what cannot be converted without loss."""
     space, array = array_space(space), np.asarray(values)
-    if array.dtype.kind not in "biuf": raise ValueError(f"{what} of type {array.dtype}: give numbers in one array of equal shapes")
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{what} of type {array.dtype}: give numbers in one array of equal shapes")
     array, wanted = conform_shape(space, array, what), array_type(space)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ValueError(f"{what} hold NaN or infinity: find out where they come from, and leave those steps out")
+        raise ValueError(f"{what} hold NaN or infinity: find out where they come from, and leave "
+                         "those steps out")
     check_types(space, array.dtype, what)
     if array.dtype == wanted: converted = array
     else:
         converted = array.astype(wanted)
         if wanted != np.float32 and not np.array_equal(converted, array):
-            raise ValueError(f"{what} of type {array.dtype} are no whole numbers from 0 on that fit {say(space)}: round them, "
-                             "or build the model with a Box of floats")
+            raise ValueError(f"{what} of type {array.dtype} are no whole numbers from 0 on that "
+                             f"fit {say(space)}: round them, or build the model with a Box of "
+                             "floats")
     if isinstance(space, CODES) and converted.size:
         rows = converted.reshape(len(converted), -1)
         check_range(space, rows.min(0), rows.max(0), what)
-    elif wanted == np.float32 and array.size and len(space.shape) > 2: check_scale(space, array.min(), array.max(), what)
+    elif wanted == np.float32 and array.size and len(space.shape) > 2:
+        check_scale(space, array.min(), array.max(), what)
     return converted
 
+# %% ../nbs/01b_spaces.ipynb #c017b
 def check_types(space: spaces.Space, # an `array_space`
                 dtype: np.dtype, # of arrays
                 what: str, # "observations" or "actions", for messages
@@ -125,36 +150,43 @@ def check_types(space: spaces.Space, # an `array_space`
     if not isinstance(space, spaces.Box): return
     bytes_wanted, bytes_given = space.dtype == np.uint8, dtype == np.uint8
     if bytes_wanted and dtype.kind == "f":
-        raise ValueError(f"{what} of type {dtype}, for a model of {say(space)}: if they lie between 0 and 1, multiply by 255 and "
-                         "convert to uint8; or build the model with their own space")
+        raise ValueError(f"{what} of type {dtype}, for a model of {say(space)}: if they lie "
+                         "between 0 and 1, multiply by 255 and convert to uint8; or build the "
+                         "model with their own space")
     if bytes_given and space.dtype.kind == "f" and len(space.shape) > 1:
-        raise ValueError(f"{what} of type uint8, for a model of {say(space)}: convert them as the environment does (often: divide by "
-                         "255), or build the model with Box(0, 255, shape, uint8)")
+        raise ValueError(f"{what} of type uint8, for a model of {say(space)}: convert them as the "
+                         "environment does (often: divide by 255), or build the model with Box(0, "
+                         "255, shape, uint8)")
 
+# %% ../nbs/01b_spaces.ipynb #c017d
 def check_scale(space: spaces.Space, # an `array_space`
-                low: float | None, high: float | None, # smallest and largest number of all; None: there is none
+                low: float | None, high: float | None, # of all numbers; None: there is none
                 what: str, # "observations", for messages
                ) -> None:
-    "Raises ValueError for bytes beyond 0 to 255, and for images outside the bounds by which they are scaled."
-    if not isinstance(space, spaces.Box) or low is None or (space.dtype != np.uint8 and len(space.shape) < 3): return
+    "Raises ValueError for bytes beyond 0 to 255, and for images outside their bounds."
+    if not isinstance(space, spaces.Box) or low is None: return
+    if space.dtype != np.uint8 and len(space.shape) < 3: return
     bounds = space.low.min(), space.high.max()
     slack = 1e-3 * (bounds[1] - bounds[0]) # infinite, where a bound is
     if low < bounds[0] - slack or high > bounds[1] + slack:
-        raise ValueError(f"{what} from {low:g} to {high:g}, for a model of {say(space)} from {bounds[0]:g} to {bounds[1]:g}: "
-                         "scale them as the environment does, or build the model with their own space")
+        raise ValueError(f"{what} from {low:g} to {high:g}, for a model of {say(space)} from "
+                         f"{bounds[0]:g} to {bounds[1]:g}: scale them as the environment does, or "
+                         "build the model with their own space")
 
 # %% ../nbs/01b_spaces.ipynb #c017a
 def check_bounds(space: spaces.Space, # of the model
                  actions: np.ndarray, # (steps, *space.shape), conformed
                  what: str, # "actions", for messages
                 ) -> None:
-    "Raises ValueError for real numbers outside a Box: a head that keeps within bounds cannot learn them."
+    "Raises ValueError for real numbers outside a Box, which a head within bounds cannot learn."
     if not isinstance(space, spaces.Box) or not actions.size: return
-    slack = 1e-4 * np.maximum(1, np.minimum(np.abs(space.low), np.abs(space.high))) # of each component
+    # of each component
+    slack = 1e-4 * np.maximum(1, np.minimum(np.abs(space.low), np.abs(space.high)))
     slack = np.where(np.isfinite(slack), slack, 0)
     if (actions < space.low - slack).any() or (actions > space.high + slack).any():
-        raise ValueError(f"{what} from {actions.min():g} to {actions.max():g} are outside {space}: clip them to its bounds, as the "
-                         "environment did, or build the model with their own space")
+        raise ValueError(f"{what} from {actions.min():g} to {actions.max():g} are outside {space}: "
+                         "clip them to its bounds, as the environment did, or build the model with "
+                         "their own space")
 
 # %% ../nbs/01b_spaces.ipynb #c010
 def to_array(space: spaces.Space, # of one value
@@ -162,80 +194,104 @@ def to_array(space: spaces.Space, # of one value
              num: int, # of environments
              what: str = "observations", # for messages
             ) -> np.ndarray: # (num, *array_space(space).shape)
-    """Values of several environments as one array: as they are, or flattened for a Dict or Tuple, each part conformed.
+    """Values of several environments as one array.
 
-    Raises TypeError for other spaces, ValueError for values that are not as the space says."""
+    As they are, or for a Dict or Tuple each part conformed, and flattened. Raises TypeError for
+    other spaces, ValueError for values that are not as the space says."""
     if isinstance(space, (spaces.Box, *CODES)): return np.asarray(values)
     _refuse_parts_without_arrays(space)
     rows = iterate(batch_space(space, num), _conform_parts(space, values, num, what))
     return np.stack([np.asarray(flatten(space, row), np.float32) for row in rows])
 
+# %% ../nbs/01b_spaces.ipynb #c010b
 def _conform_parts(space, values, num, what): # values of the same structure, each array conformed
     if isinstance(space, spaces.Dict):
         if not isinstance(values, dict) or values.keys() != space.keys():
-            found = f"a dict of {', '.join(values)}" if isinstance(values, dict) else f"a {type(values).__name__}"
-            raise ValueError(f"{what} are {found}, not a dict of {', '.join(space)}: hand on what the environments return")
-        return {key: _conform_parts(part, values[key], num, f"{what}[{key!r}]") for key, part in space.items()}
+            found = f"a {type(values).__name__}"
+            if isinstance(values, dict): found = f"a dict of {', '.join(values)}"
+            raise ValueError(f"{what} are {found}, not a dict of {', '.join(space)}: hand on what "
+                             "the environments return")
+        return {key: _conform_parts(part, values[key], num, f"{what}[{key!r}]")
+                for key, part in space.items()}
     if isinstance(space, spaces.Tuple):
         if not isinstance(values, tuple) or len(values) != len(space):
-            raise ValueError(f"{what} are a {type(values).__name__}, not a tuple of {len(space)}: hand on what the environments return")
-        return tuple(_conform_parts(part, value, num, f"{what}[{i}]") for i, (part, value) in enumerate(zip(space, values)))
+            raise ValueError(f"{what} are a {type(values).__name__}, not a tuple of {len(space)}: "
+                             "hand on what the environments return")
+        return tuple(_conform_parts(part, value, num, f"{what}[{i}]")
+                     for i, (part, value) in enumerate(zip(space, values)))
     array = np.asarray(values)
-    if array.shape[:1] != (num,): raise ValueError(f"{what} of shape {array.shape} for {num} environments: give one row for each")
+    if array.shape[:1] != (num,):
+        raise ValueError(f"{what} of shape {array.shape} for {num} environments: give one row for "
+                         "each")
     return conform(space, array, what)
 
 # %% ../nbs/01b_spaces.ipynb #c021c
 def observations_in(space: spaces.Space, # of the model's observations
-                    observations, # (num, …), or a dict or tuple of such, as a vector environment returns them
+                    observations, # (num, …), or a dict or tuple of such, from a vector environment
                     num: int, # of environments
-                    what: str = "observations", # or what else every episode has one of, for messages
+                    what: str = "observations", # what every episode has one of
                    ) -> np.ndarray: # (num, *array_space(space).shape), as the model takes them
-    "One step's observations, conformed. Raises ValueError for another number of them, and what `conform` raises."
+    """One step's observations, conformed.
+
+    Raises ValueError for another number of them, and what `conform` raises."""
     array = to_array(space, observations, num, what)
     if array.shape[:1] != (num,):
-        raise ValueError(f"{what} of {len(array) if array.ndim else 'no'} episodes, but this agent was reset for {num}: "
-                         "call reset(batch) with the number of episodes")
+        raise ValueError(f"{what} of {len(array) if array.ndim else 'no'} episodes, but this agent "
+                         f"was reset for {num}: call reset(batch) with the number of episodes")
     return conform(space, array, what)
 
+# %% ../nbs/01b_spaces.ipynb #c021f
 def actions_out(space: spaces.Space, # of the environment's actions
                 actions: np.ndarray, # (num, *space.shape), as a head chooses them
                ) -> np.ndarray: # the same, of the space's type and within its bounds
     "One step's actions, as the environment takes them."
-    return np.clip(actions.astype(space.dtype), space.low, space.high) if isinstance(space, spaces.Box) else actions
+    if not isinstance(space, spaces.Box): return actions
+    return np.clip(actions.astype(space.dtype), space.low, space.high)
 
 # %% ../nbs/01b_spaces.ipynb #c023
 def check_facts(space: spaces.Space, # of the model
-                facts: dict, # finite, low and high of all numbers; low and high are None if there is none
+                facts: dict, # of all numbers: finite, low, high (None without numbers)
                 dtype: np.dtype, # of the array
                 what: str, # "observations" or "actions", for messages
                ) -> None:
     "The checks of `conform` for a Box, for arrays that were scanned before. Raises ValueError."
     space, dtype = array_space(space), np.dtype(dtype)
-    if not facts["finite"]: raise ValueError(f"{what} hold NaN or infinity: find out where they come from, and leave those steps out")
+    if not facts["finite"]:
+        raise ValueError(f"{what} hold NaN or infinity: find out where they come from, and leave "
+                         "those steps out")
     check_types(space, dtype, what)
     if dtype != np.uint8: check_scale(space, facts["low"], facts["high"], what)
-    dark = len(space.shape) > 1 and space.high.max() == 255 and facts["high"] is not None and facts["high"] <= 1
+    up_to_one = facts["high"] is not None and facts["high"] <= 1
+    dark = len(space.shape) > 1 and space.high.max() == 255 and up_to_one
     if dark and dtype.kind == "f":
-        raise ValueError(f"{what} reach {facts['high']:g} at most, for a model of {say(space)} up to 255: multiply by 255, or build "
-                         "the model with their own space")
+        raise ValueError(f"{what} reach {facts['high']:g} at most, for a model of {say(space)} up "
+                         "to 255: multiply by 255, or build the model with their own space")
 
 # %% ../nbs/01b_spaces.ipynb #c026
 def _kind(space, what): # what has to agree
-    if isinstance(space, spaces.Dict): return "Dict", [(key, _kind(part, what)) for key, part in space.items()]
+    if isinstance(space, spaces.Dict):
+        return "Dict", [(key, _kind(part, what)) for key, part in space.items()]
     if isinstance(space, spaces.Tuple): return "Tuple", [_kind(part, what) for part in space]
-    if isinstance(space, CODES): return type(space).__name__, space.shape, *(part.tolist() for part in components(space))
+    if isinstance(space, CODES):
+        return type(space).__name__, space.shape, *(part.tolist() for part in components(space))
     scale = (float(space.low.min()), float(space.high.max())) if len(space.shape) > 1 else ()
-    return "Box", space.shape if what == "actions" else _without_ones(space.shape), array_type(space).__name__, *scale
+    shape = space.shape if what == "actions" else _without_ones(space.shape)
+    return "Box", shape, array_type(space).__name__, *scale
 
+# %% ../nbs/01b_spaces.ipynb #c026b
 def check_same_space(model: spaces.Space, # that the model was built for
                      environment: spaces.Space, # that it is to meet
                      what: str, # "observations" or "actions"
                     ) -> None:
-    "Raises ValueError if a model of one space cannot be used with the other, TypeError for spaces without arrays."
+    """Check that a model of one space can be used with the other.
+
+    Raises ValueError if not, TypeError for spaces without arrays."""
     for space in (model, environment): _refuse_parts_without_arrays(space)
     agree = _kind(model, what) == _kind(environment, what)
     if agree and what == "actions" and isinstance(model, spaces.Box):
-        agree = np.allclose(model.low, environment.low) and np.allclose(model.high, environment.high)
+        agree = (np.allclose(model.low, environment.low)
+                 and np.allclose(model.high, environment.high))
     if not agree:
-        raise ValueError(f"the model's {what} are {model}, the environment's are {environment}: build the model with the "
-                         f"environment's spaces, or play the environment that it was trained for")
+        raise ValueError(f"the model's {what} are {model}, the environment's are {environment}: "
+                         f"build the model with the environment's spaces, or play the environment "
+                         "that it was trained for")

@@ -42,15 +42,19 @@ SCHEDULES = {"constant": lambda progress: 1.,
              "cosine": lambda progress: 0.1 + 0.45*(1 + math.cos(math.pi*progress))}
 
 def _two_betas(name, value): # a rule for `check_fields`
-    if not isinstance(value, (tuple, list)) or len(value) != 2: raise TypeError(f"{name} is {value!r}: give two numbers")
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} is {value!r}: give two numbers")
     return tuple(Number(0, below=1)(name, beta) for beta in value)
 
 def _stages(name, value): # a rule for `check_fields`
     if value is None: return None
-    pairs = isinstance(value, (tuple, list)) and all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in value)
+    pairs = isinstance(value, (tuple, list)) and all(
+        isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in value)
     if not pairs: raise TypeError(f"{name} is {value!r}: give pairs (iteration, steps), or None")
-    return tuple(tuple(Whole(1)(f"an iteration or number of steps in {name}", number) for number in pair) for pair in value)
+    return tuple(tuple(Whole(1)(f"an iteration or number of steps in {name}", number)
+                       for number in pair) for pair in value)
 
+# %% ../nbs/10_training.ipynb #c006b
 @dataclass(frozen=True)
 class TrainingConfig:
     "All choices of the training loop. Defaults are those of the laptop preset; the paper's are in Table 8."
@@ -65,16 +69,19 @@ class TrainingConfig:
     bptt: int = 3                # segments that gradients reach back over; 1 detaches the memory after every segment
     update: str = "batch"        # one optimizer step a "batch", or one after every `bptt` segments ("segment")
     seed: int = 0                # of the order of the data and of dropout
-    segment_loss: str | None = None # with update "segment": None weighs a segment by its share of the real steps; "mean" does not
+    segment_loss: str | None = None # with update "segment": None weighs by steps, "mean" does not
     curriculum: tuple | None = None # pairs (iteration, steps): until that iteration only trajectories of so many steps or fewer
 
     def __post_init__(self):
-        check_fields(self, iterations=Whole(1), batch_size=Whole(1), learning_rate=Number(above=0), betas=_two_betas,
-                     weight_decay=Number(0, most=1e6), max_grad_norm=Number(above=0), warmup=Whole(0), decay=Choice(SCHEDULES),
-                     bptt=Whole(1), update=Choice(("batch", "segment")), segment_loss=Choice(("mean",), optional=True),
-                     seed=Whole(0), curriculum=_stages)
+        check_fields(self, iterations=Whole(1), batch_size=Whole(1), learning_rate=Number(above=0),
+                     betas=_two_betas, weight_decay=Number(0, most=1e6),
+                     max_grad_norm=Number(above=0), warmup=Whole(0), decay=Choice(SCHEDULES),
+                     bptt=Whole(1), update=Choice(("batch", "segment")),
+                     segment_loss=Choice(("mean",), optional=True), seed=Whole(0),
+                     curriculum=_stages)
         if self.segment_loss and self.update != "segment":
-            raise ValueError('segment_loss="mean" is for update="segment": with one step a batch, leave it None')
+            raise ValueError('segment_loss="mean" is for update="segment": with one step a batch, '
+                             'leave it None')
 
     def learning_rate_factor(self, iteration: int) -> float: # of `learning_rate`
         "Linear warm-up, then the decay."
@@ -95,7 +102,8 @@ def batch_indices(num_trajectories: int, # in the dataset
                   seed: int,
                  ) -> np.ndarray: # (batch_size,) or fewer, when the dataset is smaller than a batch
     "The trajectories of one iteration's batch; every epoch of whole batches is a new permutation."
-    for name, number in (("num_trajectories", num_trajectories), ("batch_size", batch_size)): Whole(1)(name, number)
+    for name, number in (("num_trajectories", num_trajectories), ("batch_size", batch_size)):
+        Whole(1)(name, number)
     for name, number in (("iteration", iteration), ("seed", seed)): Whole(0)(name, number)
     per_epoch = max(1, num_trajectories // batch_size)
     first = iteration % per_epoch * batch_size
@@ -113,15 +121,17 @@ def trajectory_losses(model: nn.Module, # a SequenceModel, or accelerate's wrapp
                       segment_length: int, # K
                       action_loss, # (output, action, mask) -> mean loss, the head's
                       bptt: int, # segments that share one backward pass
-                      segment_loss: str | None = None, # "mean": yield the mean loss of the segments' means
-                     ): # yields () tensors; their sum, or with "mean" each of them, is a mean loss a real step
+                      segment_loss: str | None = None, # "mean": mean of the segments' means
+                     ): # yields () tensors; their sum ("mean": each) is a mean loss a step
     "The loss of a batch in pieces of `bptt` segments, between which no gradient flows."
-    bptt, segment_loss = Whole(1)("bptt", bptt), Choice(("mean",), optional=True)("segment_loss", segment_loss)
+    bptt = Whole(1)("bptt", bptt)
+    segment_loss = Choice(("mean",), optional=True)("segment_loss", segment_loss)
     lengths = trajectory.mask.sum(1)
     if (lengths.diff() > 0).any(): # those that still run later are to be a prefix of the batch
         trajectory = select_rows(trajectory, lengths.argsort(descending=True, stable=True))
     memory, pending, num_steps = None, [], lengths.sum()
-    if not num_steps: raise ValueError("a batch without a single real step: there is nothing to learn from")
+    if not num_steps:
+        raise ValueError("a batch without a single real step: there is nothing to learn from")
     for number, segment in enumerate(split_segments(trajectory, segment_length), start=1):
         alive = slice(int(segment.mask[:, 0].sum()))
         if alive.stop == 0: break
@@ -134,19 +144,23 @@ def trajectory_losses(model: nn.Module, # a SequenceModel, or accelerate's wrapp
             pending, memory = [], detached(memory)
     if pending: yield _together(pending, segment_loss)
 
-def _together(losses, segment_loss): return sum(losses) / (len(losses) if segment_loss == "mean" else 1)
+def _together(losses, segment_loss):
+    return sum(losses) / (len(losses) if segment_loss == "mean" else 1)
 
 # %% ../nbs/10_training.ipynb #c023
-NUMERICS = 2 # of the models' arithmetic. 1: u and v acted √d_head times too strongly; 2: the paper's formula
+# version of the arithmetic. 1: u and v acted √d_head times too strongly; 2: the paper's formula
+NUMERICS = 2
 
 def save_tensors(path: Path, tensors: dict, **header) -> None:
     "Write tensors and JSON-able `header` values to one safetensors file, atomically."
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    save_file(contiguous, temporary, metadata={key: json.dumps(value) for key, value in header.items()} | {"numerics": str(NUMERICS)})
+    metadata = {key: json.dumps(value) for key, value in header.items()}
+    save_file(contiguous, temporary, metadata=metadata | {"numerics": str(NUMERICS)})
     os.replace(temporary, path)
 
+# %% ../nbs/10_training.ipynb #c023b
 def load_tensors(path: Path, # written by `save_tensors`
                  fingerprint: str | None = None, # what the header must say; None accepts any
                 ) -> tuple[dict, dict]: # tensors and header
@@ -159,11 +173,12 @@ def load_tensors(path: Path, # written by `save_tensors`
     except SafetensorError as error:
         raise ValueError(f"{Path(path).name} is damaged ({error}): delete it and train again") from None
     if header.pop("numerics", 1) != NUMERICS:
-        raise ValueError(f"{Path(path).name} is from before a change of the models' arithmetic (see rate_nb.training.NUMERICS): delete "
-                         "it and train again")
+        raise ValueError(f"{Path(path).name} is from before a change of the models' arithmetic "
+                         "(see rate_nb.training.NUMERICS): delete it and train again")
     if fingerprint is not None and header.get("fingerprint") != fingerprint:
-        raise ValueError(f"{Path(path).name} belongs to another recipe, or to other data ({header.get('fingerprint')}, not {fingerprint}): "
-                         "use another folder, or delete it")
+        raise ValueError(f"{Path(path).name} belongs to another recipe, or to other data "
+                         f"({header.get('fingerprint')}, not {fingerprint}): use another folder, "
+                         "or delete it")
     return tensors, header
 
 # %% ../nbs/10_training.ipynb #c024
@@ -214,43 +229,55 @@ def deferred_interrupt():
 # %% ../nbs/10_training.ipynb #c029b
 def fit_to_model(trajectories: Trajectories | Windows, # any data
                  model: SequenceModel,
-                ) -> Trajectories | Windows: # the same data with its arrays in the shapes and types that the model takes
-    "Convert what can be converted without loss. Raises ValueError, naming both sides and the remedy, for data that do not fit the model's spaces."
+                ) -> Trajectories | Windows: # the same, in the shapes and types that the model takes
+    """Convert what can be converted without loss.
+
+    Raises ValueError, naming both sides and the remedy, for data that do not fit the model's
+    spaces."""
     if not isinstance(trajectories, (Trajectories, Windows)):
-        raise TypeError(f"the data are a {type(trajectories).__name__}: give Trajectories, for example by Trajectories.from_episodes")
+        raise TypeError(f"the data are a {type(trajectories).__name__}: give Trajectories, for "
+                        "example by Trajectories.from_episodes")
     space, observations = array_space(model.observation_space), trajectories.observations
     if isinstance(space, CODES): observations = conform(space, observations, "observations")
     else: check_facts(space, trajectories.facts["observations"], observations.dtype, "observations")
     if isinstance(observations, np.ndarray) or observations.shape[1:] != space.shape:
         observations = conform_shape(space, observations, "observations")
     if model.num_clues:
-        if trajectories.clues is None: raise ValueError("an oracle has to be told the clue: use data that have clues")
+        if trajectories.clues is None:
+            raise ValueError("an oracle has to be told the clue: use data that have clues")
         conform(Discrete(model.num_clues), trajectories.clues, "clues")
     actions = conform(model.action_space, trajectories.actions, "actions")
     check_bounds(model.action_space, actions, "actions")
     return _with_arrays(trajectories, observations, actions)
 
+# %% ../nbs/10_training.ipynb #c029h
 def _with_arrays(data, observations, actions): # a copy with other arrays, and all else as it was
     data = copy.copy(data)
-    if isinstance(data, Windows): data.trajectories = _with_arrays(data.trajectories, observations, actions)
+    if isinstance(data, Windows):
+        data.trajectories = _with_arrays(data.trajectories, observations, actions)
     else: data.actions = actions
     data.observations = observations
     return data
 
 # %% ../nbs/10_training.ipynb #c029e
-def default_fingerprint(model: SequenceModel, trajectories: Trajectories | Windows, config: "TrainingConfig", length: int) -> str:
-    """32 hex digits that tell trainings apart: by the model's options, layers, spaces and what of it learns, the configuration, the data, `NUMERICS`.
+def default_fingerprint(model: SequenceModel, trajectories: Trajectories | Windows,
+                        config: "TrainingConfig", length: int) -> str:
+    """32 hex digits that tell trainings apart.
 
-    Initial weights do not count, so that an interrupted training goes on in a new process; nor do functions given to `train`."""
+    They depend on the model's options, layers, spaces and which of its parameters learn, on the
+    configuration, the data and `NUMERICS`. Initial weights do not count, so that an interrupted
+    training goes on in a new process; nor do functions given to `train`."""
     options = model.options if model.options is not None else repr(getattr(model, "config", None))
     learned = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     spaces = [_all_bounds(space) for space in (model.observation_space, model.action_space)]
-    facts = [type(model).__name__, options, str(model), model.segment_length, spaces, learned, asdict(config),
+    facts = [type(model).__name__, options, str(model), model.segment_length, spaces, learned,
+             asdict(config),
              trajectories.fingerprint, int(length), NUMERICS]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 def _all_bounds(space): # a Box says some of its bounds only
-    return f"{space} {space.low.tolist()} {space.high.tolist()}" if isinstance(space, Box) else str(space)
+    if not isinstance(space, Box): return str(space)
+    return f"{space} {space.low.tolist()} {space.high.tolist()}"
 
 # %% ../nbs/10_training.ipynb #c031
 def train(model: SequenceModel, # is trained in place
@@ -320,51 +347,67 @@ def _prepare(model, config, tracker, folder): # accelerator, the model as it run
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay)
     return accelerator, *accelerator.prepare(model.train(), optimizer)
 
+# %% ../nbs/10_training.ipynb #c032d
 def _resume(checkpoint, fingerprint, model, optimizer): # iteration and history
     if not checkpoint.exists(): return 0, []
     tensors, header = load_tensors(checkpoint, fingerprint)
     try: _restore_training_state(tensors, model, optimizer)
     except (RuntimeError, ValueError):
-        raise ValueError(f"{checkpoint.name} is of another model: use another folder, or delete it") from None
+        raise ValueError(f"{checkpoint.name} is of another model: use another folder, "
+                         "or delete it") from None
     return header["iteration"], header["history"]
 
+# %% ../nbs/10_training.ipynb #c032f
 def _check_options(config, folder, *, progress, **numbers):
-    if not isinstance(config, TrainingConfig): raise TypeError(f"config is {config!r}: give a TrainingConfig")
-    if not isinstance(folder, (str, os.PathLike)): raise TypeError(f"folder is {folder!r}: give the path of a folder")
-    if Path(folder).expanduser().is_file(): raise ValueError(f"folder {Path(folder).name} is a file: give the path of a folder")
+    if not isinstance(config, TrainingConfig):
+        raise TypeError(f"config is {config!r}: give a TrainingConfig")
+    if not isinstance(folder, (str, os.PathLike)):
+        raise TypeError(f"folder is {folder!r}: give the path of a folder")
+    if Path(folder).expanduser().is_file():
+        raise ValueError(f"folder {Path(folder).name} is a file: give the path of a folder")
     Flag()("progress", progress)
     for name, number in numbers.items(): Whole(1, most=2**24)(name, number)
 
-def _check_length(trajectories, config, length, segment_length): # before any work, what a later batch would find
+def _check_length(trajectories, config, length,
+                  segment_length): # before any work, what a later batch would find
     if length % segment_length:
-        raise ValueError(f"length is {length}: give a multiple of the model's segment_length, {segment_length}")
+        raise ValueError(f"length is {length}: give a multiple of the model's segment_length, "
+                         f"{segment_length}")
     stages = [config.iterations - 1, *(until - 1 for until, _ in config.curriculum or ())]
     allowed = max(config.longest_trajectory(min(stage, config.iterations - 1)) for stage in stages)
     longest = trajectories.lengths[trajectories.lengths <= allowed].max(initial=0)
     if isinstance(trajectories, Trajectories) and longest > length:
-        raise ValueError(f"an episode of {longest} steps does not fit in K·N = {length}: raise length, or cut episodes by "
-                         "trajectories.pieces(length)")
+        raise ValueError(f"an episode of {longest} steps does not fit in K·N = {length}: raise "
+                         "length, or cut episodes by trajectories.pieces(length)")
 
-def _observe(on_checkpoint, iteration, model, history, seconds, data_seconds): # whether anything was added to the history
+# %% ../nbs/10_training.ipynb #c032g
+def _observe(on_checkpoint, iteration, model, history, seconds,
+             data_seconds): # whether anything was added to the history
     done = any(line["iteration"] == iteration and "loss" not in line for line in history)
     if on_checkpoint is None or done: return False
     told = on_checkpoint(iteration, model)
-    if not isinstance(told, (dict, type(None))): raise TypeError(f"on_checkpoint returned {told!r}: return a dict of numbers, or None")
-    told = json.loads(json.dumps(told or {}, default=lambda number: number.tolist())) # numpy's and torch's numbers, too
-    history.append({"iteration": iteration, "seconds": seconds, "data_seconds": data_seconds} | told)
+    if not isinstance(told, (dict, type(None))):
+        raise TypeError(f"on_checkpoint returned {told!r}: return a dict of numbers, or None")
+    # numpy's and torch's numbers, too
+    told = json.loads(json.dumps(told or {}, default=lambda number: number.tolist()))
+    spent = {"seconds": seconds, "data_seconds": data_seconds}
+    history.append({"iteration": iteration} | spent | told)
     model.train()
     return True
 
 def _save_checkpoint(accelerator, path, model, optimizer, fingerprint, history, iteration):
     if not accelerator.is_main_process: return
-    save_tensors(path, _training_state(model, optimizer), fingerprint=fingerprint, iteration=iteration, history=history)
+    save_tensors(path, _training_state(model, optimizer), fingerprint=fingerprint,
+                 iteration=iteration, history=history)
 
+# %% ../nbs/10_training.ipynb #c032b
 def _own_indices(trajectories, config, iteration, accelerator): # this process's share of a batch, longest first
     allowed = np.flatnonzero(trajectories.lengths <= config.longest_trajectory(iteration))
     if not len(allowed): raise ValueError(f"the curriculum allows {config.longest_trajectory(iteration)} steps at iteration {iteration}, and the shortest trajectory has {trajectories.lengths.min()}")
     indices = allowed[batch_indices(len(allowed), config.batch_size, iteration, config.seed)[accelerator.process_index::accelerator.num_processes]]
     return indices[np.argsort(-trajectories.lengths[indices], kind="stable")]
 
+# %% ../nbs/10_training.ipynb #c032e
 def _train_batch(accelerator, wrapped, model, optimizer, batch, config, iteration):
     losses, norm = [], None
 
@@ -374,11 +417,13 @@ def _train_batch(accelerator, wrapped, model, optimizer, batch, config, iteratio
         optimizer.zero_grad()
         return float(norm)
 
-    for loss in trajectory_losses(wrapped, batch, model.segment_length, model.head.loss, config.bptt, config.segment_loss):
+    for loss in trajectory_losses(wrapped, batch, model.segment_length, model.head.loss,
+                                  config.bptt, config.segment_loss):
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
-            raise FloatingPointError(f"the loss is {losses[-1]} at iteration {iteration}: lower learning_rate or max_grad_norm, or look at "
-                                     "the data; the last checkpoint is from before")
+            raise FloatingPointError(f"the loss is {losses[-1]} at iteration {iteration}: lower "
+                                     "learning_rate or max_grad_norm, or look at the data; the "
+                                     "last checkpoint is from before")
         accelerator.backward(loss)
         if config.update == "segment": norm = update()
     if config.update == "batch": norm = update()
