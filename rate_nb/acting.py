@@ -20,13 +20,13 @@ _REWARD = spaces.Box(-np.inf, np.inf, (), np.float32)
 
 class Agent:
     "Plays episodes side by side with a sequence model; all of them begin at `reset` and advance together."
-    def __init__(self, model: SequenceModel, # put into evaluation mode
+    def __init__(self, model: SequenceModel, # put into evaluation mode at each reset
                  target_return: float, # the return to ask for, in units of reward
                  sample: bool = False, # draw actions from the model's probabilities
                  seed: int = 0, # of those draws
                  restart_every: int | None = None, # steps after which it asks for the target return anew; None: never
                 ):
-        self.model, self.target_return = model.eval(), Number()("target_return", target_return)
+        self.model, self.target_return = model, Number()("target_return", target_return)
         self.sample, self.seed = Flag()("sample", sample), Whole(0)("seed", seed)
         self.restart_every = Whole(1, optional=True)("restart_every", restart_every)
         self.device = next(model.parameters()).device
