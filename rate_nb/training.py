@@ -229,7 +229,7 @@ def deferred_interrupt():
 # %% ../nbs/10_training.ipynb #c029b
 def fit_to_model(trajectories: Trajectories | Windows, # any data
                  model: SequenceModel,
-                ) -> Trajectories | Windows: # the same, in the shapes and types that the model takes
+                ) -> Trajectories | Windows: # the same, in the model's shapes and types
     """Convert what can be converted without loss.
 
     Raises ValueError, naming both sides and the remedy, for data that do not fit the model's
