@@ -6,6 +6,7 @@
 __all__ = ['load_place', 'place_of', 'Registry', 'own_names', 'adopt_names']
 
 # %% ../nbs/00c_names.ipynb #c003
+import inspect
 from importlib import import_module
 from typing import Any
 
@@ -16,7 +17,7 @@ def load_place(place: str, # "package.module:Name"
 
     Raises ValueError if there is no such module, or nothing of that name in it."""
     module, _, name = place.partition(":")
-    if not module or not name:
+    if not module or not name or module.startswith("."):
         raise ValueError(f"{place!r} is not of the form 'package.module:Name'")
     try: found = import_module(module)
     except ModuleNotFoundError as error:
@@ -41,9 +42,15 @@ def place_of(thing: Any, # a class or a function, or already a place
         raise ValueError(f"{name} lives in a notebook or script, where other processes cannot find "
                          f"it: put it in a module (a .py file) and name it as 'module:{name}'")
     if "<" in name:
-        raise ValueError(f"{name} of {module} lives inside a function, where other processes "
-                         "cannot find it: define it at the top of its module")
-    return f"{module}:{name}"
+        raise ValueError(f"{name} of {module} lives inside a function, where other processes cannot find it: "
+                         "define it at the top of its module")
+    place = f"{module}:{name}"
+    try: found = load_place(place)
+    except ValueError: found = None
+    if found != thing:
+        raise ValueError(f"{thing!r} is not what other processes find at {place!r}: give it a "
+                         "name at the top of a module, and name it as 'module:name'")
+    return place
 
 # %% ../nbs/00c_names.ipynb #c012
 _tables, _adopted = {}, {} # kind -> table; kind -> names that came from another process
@@ -69,6 +76,21 @@ class Registry(dict):
         found = self.get(name, name)
         return load_place(found) if isinstance(found, str) else found
 
+    def find_for(self, name: str, /, *given, # what it will be called with
+                 **options, # the same, by name
+                ) -> Any:
+        "What a name stands for, to be called. Raises ValueError for what cannot be called so."
+        found = self.find(name)
+        if not callable(found):
+            raise ValueError(f"{self.kind} {name!r} is {found!r}: name a function or a class")
+        try: signature = inspect.signature(found)
+        except ValueError: return found # some that are written in C do not tell theirs
+        try: signature.bind(*given, **options)
+        except TypeError as error:
+            known = ", ".join(map(str, list(signature.parameters.values())[len(given):]))
+            raise ValueError(f"{self.kind} {name!r}: {error}; its options: ({known})") from None
+        return found
+
     @property
     def own(self) -> dict[str, Any]:
         "What was added or replaced since the table was made."
@@ -85,6 +107,7 @@ def own_names() -> dict[str, dict[str, str]]: # kind -> name -> place
 def adopt_names(names: dict[str, dict[str, str]] # from `own_names`
                ) -> None:
     "Know the names of another process, also in tables of modules that are not imported yet."
+    if names == own_names(): return # they are its own
     for kind, places in names.items():
         _adopted.setdefault(kind, {}).update(places)
         if kind in _tables: _tables[kind].update(places)

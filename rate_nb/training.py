@@ -157,7 +157,8 @@ def save_tensors(path: Path, tensors: dict, **header) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     metadata = {key: json.dumps(value) for key, value in header.items()}
-    save_file(contiguous, temporary, metadata=metadata | {"numerics": str(NUMERICS)})
+    told = json.dumps(header | {"numerics": NUMERICS}, sort_keys=True) # one entry, for several come in any order
+    save_file(contiguous, temporary, metadata={"header": told})
     os.replace(temporary, path)
 
 # %% ../nbs/10_training.ipynb #c023b
