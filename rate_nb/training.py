@@ -156,7 +156,6 @@ def save_tensors(path: Path, tensors: dict, **header) -> None:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    metadata = {key: json.dumps(value) for key, value in header.items()}
     told = json.dumps(header | {"numerics": NUMERICS}, sort_keys=True) # one entry, for several come in any order
     save_file(contiguous, temporary, metadata={"header": told})
     os.replace(temporary, path)
@@ -169,7 +168,7 @@ def load_tensors(path: Path, # written by `save_tensors`
     if not Path(path).exists(): raise FileNotFoundError(f"no checkpoint {Path(path).name} in {Path(path).parent.name}: train first")
     try:
         with safe_open(path, "pt") as file:
-            header = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            header = json.loads((file.metadata() or {}).get("header", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except SafetensorError as error:
         raise ValueError(f"{Path(path).name} is damaged ({error}): delete it and train again") from None
