@@ -8,6 +8,7 @@ __all__ = ['Agent']
 # %% ../nbs/08_acting.ipynb #c003
 import numpy as np
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
 from .checks import Flag, Number, Whole
@@ -15,15 +16,17 @@ from .sequence_model import SequenceModel
 from .spaces import actions_out, check_same_space, observations_in
 
 # %% ../nbs/08_acting.ipynb #c006
+_REWARD = spaces.Box(-np.inf, np.inf, (), np.float32)
+
 class Agent:
     "Plays episodes side by side with a sequence model; all of them begin at `reset` and advance together."
-    def __init__(self, model: SequenceModel, # put into evaluation mode
+    def __init__(self, model: SequenceModel, # put into evaluation mode at each reset
                  target_return: float, # the return to ask for, in units of reward
                  sample: bool = False, # draw actions from the model's probabilities
                  seed: int = 0, # of those draws
                  restart_every: int | None = None, # steps after which it asks for the target return anew; None: never
                 ):
-        self.model, self.target_return = model.eval(), Number()("target_return", target_return)
+        self.model, self.target_return = model, Number()("target_return", target_return)
         self.sample, self.seed = Flag()("sample", sample), Whole(0)("seed", seed)
         self.restart_every = Whole(1, optional=True)("restart_every", restart_every)
         self.device = next(model.parameters()).device
@@ -31,6 +34,7 @@ class Agent:
     def reset(self, batch: int # episodes that begin now
              ) -> None:
         "Forget everything."
+        self.model.eval() # it may have been trained since
         batch = Whole(1, most=2**20)("batch", batch)
         self.state = None if self.model.num_clues else self._start(batch)
         self.return_to_go = torch.full((batch,), float(self.target_return), device=self.device)
@@ -41,9 +45,11 @@ class Agent:
     def _start(self, batch, **told): return self.model.initial_state(batch, **told)
 
     def watch(self, infos: dict) -> None: # of the environments; an oracle needs "clue", (batch,) integers
-        "Tell an oracle what there is to remember. All other models are told nothing."
-        if self.model.num_clues and self.state is None:
-            self.state = self._start(len(self.return_to_go), clue=torch.as_tensor(infos["clue"], device=self.device))
+        "Tell an oracle what there is to remember. All other models are told nothing. Raises ValueError for no clue, or an unknown one."
+        if not self.model.num_clues or self.state is not None: return
+        if "clue" not in infos: raise ValueError("an oracle has to be told the clue: play a task whose infos have one")
+        clue = observations_in(spaces.Discrete(self.model.num_clues), infos["clue"], len(self.return_to_go), "clues")
+        self.state = self._start(len(self.return_to_go), clue=torch.as_tensor(clue, device=self.device))
 
     def check_spaces(self, observation_space, action_space) -> None: # of the environment that is to be played
         "Raises ValueError if the model was built for other spaces."
@@ -55,9 +61,12 @@ class Agent:
             reward: np.ndarray | None = None, # (batch,) that the previous actions earned; None at the first step
            ) -> np.ndarray: # (batch, *action space's shape)
         "One action for each episode. Raises ValueError for observations that do not fit the model's space, or hold NaN."
+        if not hasattr(self, "return_to_go"): raise ValueError("no episode has begun: call reset(batch) first")
         observation = torch.as_tensor(observations_in(self.model.observation_space, observation, len(self.return_to_go)), device=self.device)
         if self.state is None: raise ValueError("an oracle has to be told the clue: call watch(infos) after reset(batch)")
-        if reward is not None: self.return_to_go -= torch.as_tensor(reward, dtype=torch.float32, device=self.device)
+        if reward is not None:
+            earned = observations_in(_REWARD, reward, len(self.return_to_go), "rewards")
+            self.return_to_go -= torch.as_tensor(earned, device=self.device)
         if self.restart_every is not None and self.steps % self.restart_every == 0: self.return_to_go.fill_(self.target_return)
         self.steps += 1
         output, self.state = self.model.step(observation, self.return_to_go, self.previous_action, self.state)

@@ -50,6 +50,8 @@ class Dropout(nn.Module):
         if not 0 <= p < 1: raise ValueError(f"dropout must be at least 0 and below 1, not {p}")
         self.p = p
 
+    def extra_repr(self) -> str: return f"p={self.p}"
+
     def forward(self, x: Tensor) -> Tensor:
         return x * keep_mask(x, self.p) if self.training and self.p else x
 
@@ -114,16 +116,19 @@ class _RelativeAttention(torch.autograd.Function):
         dq, (dk, d_value, dr, du, dv) = torch.empty_like(q), (torch.zeros_like(t) for t in (k, value, r, u, v))
         row_sums = (d_output * output).sum(-1, keepdim=True).mul_(scale)
         # a block's scores by distance; each head overwrites the slanted part, and the corners stay zero
-        d_distances = {rows.start: q.new_zeros(len(q), len(tokens), tokens.step*(len(tokens) - 1) + end)
+        d_distances = {rows.start: q.new_zeros(len(q), len(tokens),
+                                               tokens.step*(len(tokens) - 1) + end)
                        for rows, tokens, end in ctx.plan.blocks}
         pieces = zip(_pieces(ctx.plan, q.shape[1]), ctx.probabilities)
         for (head, rows, step, _, keys, near), (probability, kept) in pieces:
             content, position = q[:, head, rows] + u[head], q[:, head, rows] + v[head]
             gradient, d_distance = d_output[:, head, rows], d_distances[rows.start]
             d_value[:, head, keys] += torch.bmm(kept.transpose(1, 2), gradient)
-            d_kept = torch.baddbmm(none, gradient, value[:, head, keys].transpose(1, 2), beta=0, alpha=scale)
-            d_scores = torch.addcmul(d_kept.mul_(kept), probability, row_sums[:, head, rows], value=-1,
-                                     out=slanted(d_distance, keys.stop, step)) # of the scores before they are scaled
+            d_kept = torch.baddbmm(none, gradient, value[:, head, keys].transpose(1, 2), beta=0,
+                                   alpha=scale)
+            # of the scores before they are scaled
+            d_scores = torch.addcmul(d_kept.mul_(kept), probability, row_sums[:, head, rows],
+                                     value=-1, out=slanted(d_distance, keys.stop, step))
             dk[:, head, keys] += torch.bmm(d_scores.transpose(1, 2), content)
             by_distance = d_distance.flatten(0, 1)
             dr[head, near] += by_distance.t() @ position.flatten(0, 1)
@@ -143,7 +148,9 @@ def relative_attention(q: Tensor, # (batch, heads, queries, d_head)
                        plan: AttentionPlan, # who asks, and sees whom
                        dropout: float = 0., # probability to drop an attention weight
                       ) -> Tensor: # (batch, heads, queries, d_head)
-    "Attention with scores ((q + u)·k + (q + v)·r) / √d_head by distance (Dai et al. 2019, section 3.3; RATE, section 3)."
+    """Attention with scores ((q + u)·k + (q + v)·r) / √d_head, by content and distance.
+
+    Dai et al. 2019, section 3.3; RATE, section 3."""
     return _RelativeAttention.apply(q, k, value, r, u, v, plan, dropout)
 
 # %% ../nbs/03_attention.ipynb #c037

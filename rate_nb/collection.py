@@ -45,7 +45,10 @@ def play_round(
     expert: Expert,
     seed: int,  # row i plays the episode of seed + i
 ) -> Trajectories:  # env.num_envs episodes, in the order of the rows
-    "Every row plays one episode. Raises RuntimeError if one outlasts `task.max_steps`, ValueError for actions outside the space."
+    """Every row plays one episode.
+
+    Raises RuntimeError if one outlasts `task.max_steps`, ValueError for actions outside the
+    space."""
     observations, infos = env.reset(seed=seed)
     expert.reset(env.num_envs)
     clues = np.array(infos['clue']) if 'clue' in infos else None
@@ -63,17 +66,19 @@ def play_round(
         record.append((shown, labels, np.array(rewards), playing))
         shown = _shown(task, observations, env.num_envs)
         ended = playing & (ends[0] | ends[1])
-        last[ended], terminated[ended], truncated[ended] = shown[ended], ends[0][ended], ends[1][ended]
+        last[ended], terminated[ended], truncated[ended] = (
+            shown[ended], ends[0][ended], ends[1][ended])
         playing = playing & ~ended
     *arrays, alive = (np.stack(part).swapaxes(0, 1) for part in zip(*record))   # (row, time, …)
     (frames, actions, rewards), lengths = (array[alive] for array in arrays), alive.sum(axis=1)
     actions = conform(task.action_space, actions, f"the expert's actions in task {task.name}")
     seen = stacked(frames, lengths, task.frame_stack)
-    return Trajectories(seen, actions, rewards, lengths, clues, terminated, truncated, last_stacks(seen, last))
+    return Trajectories(seen, actions, rewards, lengths, clues, terminated, truncated,
+                        last_stacks(seen, last))
 
-
+# %% ../nbs/09_collection.ipynb #c009b
 def _shown(task: Task, observations, num: int) -> np.ndarray: # (num, …)
-    "What is recorded of the observations of `num` environments: composed ones flattened, and of stacks the newest frame of each."
+    "What is recorded: composed observations flattened, of stacks of frames the newest frame."
     observations = to_array(task.observation_space, observations, num)
     return np.array(observations if task.frame_stack == 1 else observations[:, -1])
 
@@ -96,7 +101,8 @@ def play_rounds(
     expert: Expert | None = None,  # who plays; None: the task's own expert
 ) -> Iterator[Trajectories]:
     "Rounds of at most `num_envs` episodes, until episode `num_trajectories - 1` is played; closes its environments."
-    num_trajectories, num_envs = Whole(1)('num_trajectories', num_trajectories), Whole(1)('num_envs', num_envs)
+    num_trajectories = Whole(1)('num_trajectories', num_trajectories)
+    num_envs = Whole(1)('num_envs', num_envs)
     first, progress = Whole(0)('first', first), Flag()('progress', progress)
     start, env, expert = first_seed(seed), None, task.make_expert() if expert is None else expert
     clock, steps = time.perf_counter(), 0
@@ -344,7 +350,8 @@ def collect_to_disk(
     progress: bool = True,  # show a bar
 ) -> None:
     "Collect a dataset round by round; continues what an interrupted call left. Raises ValueError for numbers below 1."
-    num_trajectories, num_envs = Whole(1)('num_trajectories', num_trajectories), Whole(1)('num_envs', num_envs)
+    num_trajectories = Whole(1)('num_trajectories', num_trajectories)
+    num_envs = Whole(1)('num_envs', num_envs)
     seed = Whole(0)('seed', seed)
     folder, generator = Path(folder).expanduser(), type(task.make_expert()).__name__
     unfinished, origin = folder.parent / f'.{folder.name}.unfinished', _origin(task, seed, generator)

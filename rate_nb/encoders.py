@@ -23,15 +23,15 @@ from .spaces import array_space, components, leaves, say
 # %% ../nbs/02_encoders.ipynb #c006
 class ImageEncoder(nn.Module):
     "Three convolutions and a linear layer for images, as in the paper's Table 11."
-    def __init__(self, shape: tuple, # (channels, height, width) of one image, pixels; or with channels last
+    def __init__(self, shape: tuple, # (channels, height, width), pixels; or with channels last
                  num_features: int, # width of the result; in a sequence model its d_model
                  piece: int = 256, # images at a time on a processor
                  low: float = 0., high: float = 255., # range of a pixel
                  channels_last: bool = False, # shape is (height, width, channels)
                 ):
         super().__init__()
-        self.shape, self.num_features, self.piece, self.channels_last = tuple(shape), num_features, piece, channels_last
-        self.low, self.high = low, high
+        self.shape, self.num_features, self.piece = tuple(shape), num_features, piece
+        self.channels_last, self.low, self.high = channels_last, low, high
         channels, *size = (shape[2], *shape[:2]) if channels_last else shape
         self.convolutions = nn.Sequential(
             nn.Conv2d(channels, 32, 8, stride=4), nn.ReLU(),
@@ -54,7 +54,7 @@ class ImageEncoder(nn.Module):
         return torch.cat(features).reshape(*images.shape[:-3], self.num_features)
 
     def _encode(self, images: Tensor, # (n, channels, height, width) uint8 or float
-                weight: Tensor, bias: Tensor, # of the first convolution, for pixels from low to high
+                weight: Tensor, bias: Tensor, # of the first convolution, for raw pixels
                ) -> Tensor: # (n, num_features)
         first, *others = self.convolutions
         pixels = images.contiguous(memory_format=torch.channels_last).to(weight.dtype)
@@ -77,29 +77,34 @@ class VectorEncoder(nn.Linear):
 
 # %% ../nbs/02_encoders.ipynb #c007f
 class CodeEncoder(nn.Embedding):
-    "A learned vector for each value of each component of whole numbers; those of all components are added."
+    "A learned vector for each value of each component, summed over the components."
     def __init__(self, space: spaces.Space, # Discrete, MultiDiscrete or MultiBinary
                  d_model: int):
         sizes, first = components(space)
         super().__init__(int(sizes.sum()), d_model)
         self.num_axes = len(space.shape)
-        self.register_buffer("shift", torch.from_numpy(np.cumsum(sizes) - sizes - first), persistent=False)
+        self.register_buffer("shift", torch.from_numpy(np.cumsum(sizes) - sizes - first),
+                             persistent=False)
         self.register_buffer("least", torch.from_numpy(np.cumsum(sizes) - sizes), persistent=False)
 
-    def forward(self, codes: Tensor # (..., *space.shape) int64; padding may hold zeros that the space does not have
+    def forward(self, codes: Tensor # (..., *space.shape) int64; padding may be 0 outside the space
                ) -> Tensor: # (..., d_model)
         codes = codes.reshape(*codes.shape[:codes.ndim - self.num_axes], len(self.shift))
         return super().forward((codes + self.shift).maximum(self.least)).sum(-2)
 
 # %% ../nbs/02_encoders.ipynb #c007h
 class GridEncoder(nn.Module):
-    "A small grid of bytes, such as MiniGrid's codes of objects: each byte has a learned vector, and a linear map reads them all."
-    def __init__(self, space: spaces.Box, # (height, width, channels) or (channels, height, width) uint8
+    """A small grid of bytes, such as MiniGrid's codes of objects.
+
+    Each byte has a learned vector, and a linear map reads them all."""
+    def __init__(self, space: spaces.Box, # uint8, three axes: channels first or last
                  d_model: int, width: int = 8): # numbers a byte becomes
         super().__init__()
         self.num_axes, axis = len(space.shape), _channel_axis(space.shape)
-        channel = np.arange(space.shape[axis]).reshape([-1 if n == axis else 1 for n in range(self.num_axes)])
-        self.register_buffer("shift", torch.from_numpy(256*channel), persistent=False) # each channel has its own table
+        along_channels = [-1 if n == axis else 1 for n in range(self.num_axes)]
+        channel = np.arange(space.shape[axis]).reshape(along_channels)
+        # each channel has its own table
+        self.register_buffer("shift", torch.from_numpy(256*channel), persistent=False)
         self.embed = nn.Embedding(256*space.shape[axis], width)
         self.project = nn.Linear(int(np.prod(space.shape))*width, d_model)
 
@@ -114,9 +119,10 @@ def _channel_axis(shape): return 2 if shape[2] < shape[0] else 0
 
 def _image_encoder(space, d_model): # of a Box with three axes
     if not np.isfinite([space.low.min(), space.high.max()]).all():
-        raise TypeError(f"no observation encoder for {say(space)}: an image's pixels are scaled by the space's bounds, so give it "
-                        "finite ones, or flatten it to one axis")
-    return ImageEncoder(space.shape, d_model, low=float(space.low.min()), high=float(space.high.max()),
+        raise TypeError(f"no observation encoder for {say(space)}: an image's pixels are scaled by "
+                        "the space's bounds, so give it finite ones, or flatten it to one axis")
+    return ImageEncoder(space.shape, d_model, low=float(space.low.min()),
+                        high=float(space.high.max()),
                         channels_last=_channel_axis(space.shape) == 2)
 
 class GreyEncoder(ImageEncoder):
@@ -139,13 +145,14 @@ def observation_encoder(space: spaces.Space, # the environment's observation spa
 def _(space: spaces.Box, d_model):
     shape, is_bytes = space.shape, space.dtype == np.uint8
     if len(shape) > 3:
-        raise TypeError(f"no observation encoder for {say(space)}: an image has three axes, so join the others with its channels, "
-                        "or flatten it to one axis")
+        raise TypeError(f"no observation encoder for {say(space)}: an image has three axes, so "
+                        "join the others with its channels, or flatten it to one axis")
     if len(shape) == 3:
         size = [side for axis, side in enumerate(shape) if axis != _channel_axis(shape)]
         if min(size) >= SMALLEST_IMAGE: return _image_encoder(space, d_model)
         if is_bytes: return GridEncoder(space, d_model)
-    if len(shape) == 2 and is_bytes and min(shape) >= SMALLEST_IMAGE: return GreyEncoder((1, *shape), d_model)
+    if len(shape) == 2 and is_bytes and min(shape) >= SMALLEST_IMAGE:
+        return GreyEncoder((1, *shape), d_model)
     return VectorEncoder(space, d_model)
 
 # %% ../nbs/02_encoders.ipynb #c007k
@@ -165,10 +172,19 @@ class PartsEncoder(nn.Module):
         self.shapes = [part.shape for part in parts]
         self.encoders = nn.ModuleList(observation_encoder(part, d_model) for part in parts)
 
+    def split(self, x): # (..., flat length), numpy or torch -> one array a part, in its shape
+        ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])
+        return [x[..., end - int(np.prod(shape)):end].reshape(*x.shape[:-1], *shape)
+                for end, shape in zip(ends, self.shapes)]
+
+    def fit(self, observations: np.ndarray # (S, flat length)
+           ) -> None:
+        "Parts that standardise take their numbers from their own columns."
+        for encode, part in zip(self.encoders, self.split(observations)): fit_to_data(encode, part)
+
     def forward(self, x: Tensor # (..., flat length)
                ) -> Tensor: # (..., d_model)
-        parts = x.split([int(np.prod(shape)) for shape in self.shapes], -1)
-        return sum(encode(part.reshape(*part.shape[:-1], *shape)) for encode, part, shape in zip(self.encoders, parts, self.shapes))
+        return sum(encode(part) for encode, part in zip(self.encoders, self.split(x)))
 
 @observation_encoder.register(spaces.Dict)
 @observation_encoder.register(spaces.Tuple)
@@ -176,7 +192,7 @@ def _(space, d_model): return PartsEncoder(space, d_model)
 
 # %% ../nbs/02_encoders.ipynb #c019
 class Quantities(spaces.Box):
-    "A vector of physical quantities, each with a unit and a spread of its own: its encoder standardises them."
+    "Physical quantities, each with its own unit and standard deviation: they are standardised."
     def __init__(self, num: int # of quantities
                 ):
         num = Whole(1, most=2**16)('num', num)
@@ -210,8 +226,9 @@ def fit_to_data(model: nn.Module, # with encoders anywhere in it
                 observations: np.ndarray, # (S, *obs) all of the data
                ) -> None:
     "Let every encoder that standardises take its numbers from the data; models without one do not look at it."
-    for module in model.modules():
-        if isinstance(module, Standardize): module.fit(observations)
+    if hasattr(model, "fit"): model.fit(observations)
+    else:
+        for part in model.children(): fit_to_data(part, observations)
 
 # %% ../nbs/02_encoders.ipynb #c026
 class CodedImages(spaces.Box):
@@ -287,11 +304,14 @@ class DiscreteHead(nn.Linear):
                generator: torch.Generator | None = None, # draws from the probabilities; None takes the most probable action
               ) -> Tensor: # (batch,) int64
         if generator is None: return output.argmax(-1) + self.first
-        return torch.multinomial(output.softmax(-1), 1, generator=generator).squeeze(-1) + self.first
+        drawn = torch.multinomial(output.softmax(-1), 1, generator=generator)
+        return drawn.squeeze(-1) + self.first
 
 # %% ../nbs/02_encoders.ipynb #c037a
 class MultiDiscreteHead(nn.Linear):
-    "Logits for several whole numbers at once, each independent of the others given the history; the sum of their cross-entropies."
+    """Logits for several whole numbers at once; the sum of their cross-entropies.
+
+    Given the history, each number is independent of the others."""
     def __init__(self, d_model: int, # width of the vectors
                  space: spaces.Space, # the action space: MultiDiscrete or MultiBinary
                 ):
@@ -305,16 +325,17 @@ class MultiDiscreteHead(nn.Linear):
              mask: Tensor, # (batch, K) bool, True at real steps
             ) -> Tensor: # () mean over the real steps, nats a step
         codes = action[mask].reshape(-1, len(self.sizes)) - self.first
-        return sum(F.cross_entropy(logits, code) for logits, code in zip(output[mask].split(self.sizes, -1), codes.unbind(-1)))
+        return sum(F.cross_entropy(logits, code)
+                   for logits, code in zip(output[mask].split(self.sizes, -1), codes.unbind(-1)))
 
     def choose(self, output: Tensor, # (batch, n)
-               generator: torch.Generator | None = None, # draws from the probabilities; None takes the most probable ones
+               generator: torch.Generator | None = None, # draws; None takes the most probable
               ) -> Tensor: # (batch, *shape) int64
         def pick(logits):
             if generator is None: return logits.argmax(-1)
             return torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(-1)
-        codes = torch.stack([pick(logits) for logits in output.split(self.sizes, -1)], -1) + self.first
-        return codes.reshape(*output.shape[:-1], *self.shape)
+        codes = torch.stack([pick(logits) for logits in output.split(self.sizes, -1)], -1)
+        return (codes + self.first).reshape(*output.shape[:-1], *self.shape)
 
 # %% ../nbs/02_encoders.ipynb #c038
 class ContinuousHead(nn.Linear):
@@ -324,14 +345,17 @@ class ContinuousHead(nn.Linear):
                 ):
         super().__init__(d_model, int(np.prod(space.shape)))
         self.shape = space.shape
-        self.register_buffer("low", torch.as_tensor(space.low, dtype=torch.float32), persistent=False)
-        self.register_buffer("high", torch.as_tensor(space.high, dtype=torch.float32), persistent=False)
+        self.register_buffer("low", torch.as_tensor(space.low, dtype=torch.float32),
+                             persistent=False)
+        self.register_buffer("high", torch.as_tensor(space.high, dtype=torch.float32),
+                             persistent=False)
 
     def loss(self, output: Tensor, # (batch, K, n)
              action: Tensor, # (batch, K, *shape), the data's actions
              mask: Tensor, # (batch, K) bool, True at real steps
             ) -> Tensor: # () mean over real steps and components
-        return F.mse_loss(output[mask], action[mask].flatten(1) if self.shape else action[mask].unsqueeze(1))
+        return F.mse_loss(output[mask],
+                          action[mask].flatten(1) if self.shape else action[mask].unsqueeze(1))
 
     def choose(self, output: Tensor, # (batch, n)
                generator: torch.Generator | None = None, # not used: the prediction is deterministic
@@ -357,5 +381,6 @@ def _(space, d_model): return MultiDiscreteHead(d_model, space)
 @action_head.register
 def _(space: spaces.Box, d_model):
     if space.dtype.kind != "f":
-        raise TypeError(f"no action head for {say(space)}: whole numbers are a Discrete, MultiDiscrete or MultiBinary space")
+        raise TypeError(f"no action head for {say(space)}: whole numbers are a Discrete, "
+                        "MultiDiscrete or MultiBinary space")
     return ContinuousHead(d_model, space)

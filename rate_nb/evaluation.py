@@ -64,9 +64,11 @@ def keep_infos(kept: dict, # key -> (E, ...) array, changed in place
 
 # %% ../nbs/11_evaluation.ipynb #c018
 def _steps(name, steps): # a tuple of whole numbers
-    if not isinstance(steps, (tuple, list, np.ndarray)): raise TypeError(f'{name} is {steps!r}: give a list of steps')
+    if not isinstance(steps, (tuple, list, np.ndarray)):
+        raise TypeError(f'{name} is {steps!r}: give a list of steps')
     return tuple(Whole(1)(f'a step in {name}', step) for step in steps)
 
+# %% ../nbs/11_evaluation.ipynb #c018b
 def play(agent, # reset(batch) and act(observations (E, *obs), rewards (E,) or None) -> actions (E, ...)
          task, # max_steps, success(returns), make_vector_env(num_envs, autoreset_mode)
          episodes: int, # E; all are played at once
@@ -75,7 +77,10 @@ def play(agent, # reset(batch) and act(observations (E, *obs), rewards (E,) or N
          marks: tuple[int, ...] = (), # steps after which the returns so far are noted
          look=None, # called with (step, environments) before each step
         ) -> Episodes: # one row an episode
-    "Play every episode once, to its end. Raises ValueError without episodes or for an agent of other spaces, RuntimeError if one outlasts `task.max_steps`."
+    """Play every episode once, to its end.
+
+    Raises ValueError without episodes or for an agent of other spaces, RuntimeError if one
+    outlasts `task.max_steps`."""
     episodes, seed = Whole(1)('episodes', episodes), Whole(0)('seed', seed)
     marks, progress = _steps('marks', marks), Flag()('progress', progress)
     running, kept = np.ones(episodes, bool), {}
@@ -85,7 +90,8 @@ def play(agent, # reset(batch) and act(observations (E, *obs), rewards (E,) or N
     with closing(task.make_vector_env(episodes, AutoresetMode.DISABLED)) as env:
         observations, infos = env.reset(seed=seed)
         keep_infos(kept, infos, running)
-        if hasattr(agent, 'check_spaces'): agent.check_spaces(env.single_observation_space, env.single_action_space)
+        if hasattr(agent, 'check_spaces'):
+            agent.check_spaces(env.single_observation_space, env.single_action_space)
         agent.reset(episodes)
         start = time.perf_counter()
         for step in tqdm(range(1, task.max_steps + 1), unit=' steps', mininterval=0.5, disable=not progress):
@@ -105,7 +111,9 @@ def play(agent, # reset(batch) and act(observations (E, *obs), rewards (E,) or N
     if running.any():
         raise RuntimeError(f'{running.sum()} of {episodes} episodes still run after max_steps={task.max_steps}: '
                            'let the environment truncate them, or raise the task\'s max_steps')
-    if not np.isfinite(returns).all(): raise ValueError(f'task {type(task).__name__}: an environment gave a reward of NaN or infinity')
+    if not np.isfinite(returns).all():
+        raise ValueError(f'task {type(task).__name__}: an environment gave a reward of NaN or '
+                         'infinity')
     return Episodes(returns, lengths, task.success(returns), kept, seconds, {mark: returns_at.get(mark, returns) for mark in marks})
 
 # %% ../nbs/11_evaluation.ipynb #c022
@@ -114,14 +122,17 @@ def film(agent, task, # as `play` takes them; its environments can be rendered
          seed: int, # episode e is seeded with seed + e
          every: int = 1, # steps between two pictures
         ) -> tuple[np.ndarray, Episodes]: # pictures (pictures, episodes, height, width, 3) and how the episodes went
-    "Play, and keep the pictures. Raises ValueError if the task's environments do not draw themselves."
+    """Play, and keep the pictures.
+
+    Raises ValueError if the task's environments do not draw themselves."""
     pictures, every = [], Whole(1)('every', every)
     def look(step, env):
         if (step - 1) % every: return
         try: drawn = env.render()
         except NotImplementedError: drawn = None
         if drawn is None or any(picture is None for picture in drawn):
-            raise ValueError(f"{type(task).__name__}'s environments draw nothing: make them with render_mode='rgb_array'")
+            raise ValueError(f"{type(task).__name__}'s environments draw nothing: make them with "
+                             "render_mode='rgb_array'")
         pictures.append(np.stack(drawn))
     played = play(agent, task, episodes, seed, look=look)
     return np.stack(pictures), played
@@ -166,14 +177,24 @@ class ExpertAgent:
 def imitation_scores(model: SequenceModel,
                      trajectories: Trajectories, # that it was not trained on
                      length: int, # N·K, steps to which trajectories are padded
-                     change: Callable[[Segment], Segment] | None = None, # of each batch, before the model reads it
-                    ) -> dict: # accuracy (exact matches, 0 to 1) and loss (the head's, a step), each also by segment
-    "How well a model predicts recorded actions. Raises ValueError for data that do not fit the model, or are longer than `length`."
-    length, trajectories, parts = Whole(1, most=2**24)('length', length), fit_to_model(trajectories, model), []
-    for rows in np.array_split(np.arange(len(trajectories)), max(1, len(trajectories)*length//4096)):
+                     change: Callable[[Segment], Segment] | None = None, # of each batch
+                    ) -> dict: # accuracy (0 to 1), loss (the head's, a step), each also by segment
+    """How well a model predicts recorded actions.
+
+    An action is right if all of its components are. Raises ValueError for data that do not fit
+    the model, or are longer than `length`."""
+    length = Whole(1, most=2**24)('length', length)
+    trajectories, parts = fit_to_model(trajectories, model), []
+    learning = model.training
+    model.eval()
+    for rows in np.array_split(np.arange(len(trajectories)),
+                               min(len(trajectories), 1 + len(trajectories)*length//4096)):
         batch = trajectories.batch(rows, length)
-        parts.append(_segment_sums(model.eval(), batch if change is None else change(batch)))
+        parts.append(_segment_sums(model, batch if change is None else change(batch)))
+    model.train(learning)
     loss, right, steps = (sum(part) for part in zip(*parts))
+    # segments that no episode reaches
+    loss, right, steps = loss[steps > 0], right[steps > 0], steps[steps > 0]
     return {'accuracy': float(right.sum()/steps.sum()), 'loss': float(loss.sum()/steps.sum()),
             'accuracy by segment': (right/steps).tolist(), 'loss by segment': (loss/steps).tolist()}
 
@@ -183,8 +204,12 @@ def _segment_sums(model, batch): # sums by segment: loss, right actions, real st
     for segment in split_segments(batch.to(device), model.segment_length):
         output, memory = model(segment, memory)
         steps = segment.mask.sum()
-        right = (model.head.choose(output) == segment.action)[segment.mask].reshape(int(steps), -1).all(1).sum() if steps else 0
-        sums.append((model.head.loss(output, segment.action, segment.mask)*steps if steps else 0., right, steps))
+        if not steps:
+            sums.append((0., 0, steps))
+            continue
+        same = (model.head.choose(output) == segment.action)[segment.mask]
+        loss = model.head.loss(output, segment.action, segment.mask)
+        sums.append((loss*steps, same.reshape(int(steps), -1).all(1).sum(), steps))
     return [torch.tensor(part) for part in zip(*sums)]
 
 # %% ../nbs/11_evaluation.ipynb #c051

@@ -32,7 +32,7 @@ from tqdm.auto import tqdm
 
 import rate_nb
 from .acting import Agent
-from .checks import Flag, Number, Whole, check_fields
+from .checks import Flag, Number, Whole, as_python, check_fields
 from .collection import get_dataset, write_json
 from .evaluation import Episodes, film, imitation_scores, play
 from .features import EncodedTask, get_encoded_dataset, mirror_half
@@ -49,19 +49,21 @@ def plain(what: str, # the option's name, for errors
     """What JSON can hold.
 
     Raises ValueError for NaN and infinity, TypeError for anything else that it cannot hold."""
-    if isinstance(value, dict):
-        if wrong := [key for key in value if not isinstance(key, str)]:
-            raise TypeError(f"{what} has the key {wrong[0]!r}: give strings")
-        return {key: plain(f"{what}[{key!r}]", part) for key, part in value.items()}
-    if isinstance(value, (tuple, list)): return type(value)(plain(what, part) for part in value)
-    if isinstance(value, np.ndarray): return plain(what, value.tolist())
-    if isinstance(value, np.generic): value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        raise ValueError(f"{what} is {value}: give a finite number")
-    if not isinstance(value, (bool, int, float, str, type(None))):
-        raise TypeError(f"{what} is {value!r}: a recipe holds only what JSON can: numbers, "
-                        f"strings, lists and dicts")
+    _check_json(what, value := as_python(value))
     return value
+
+def _check_json(what, value, finite=True): # or else NaN and infinity are taken
+    if isinstance(value, dict):
+        for key, part in value.items():
+            if not isinstance(key, str): raise TypeError(f"{what} has the key {key!r}: give strings")
+            _check_json(f"{what}[{key!r}]", part, finite)
+    elif isinstance(value, (tuple, list)):
+        for part in value: _check_json(what, part, finite)
+    elif not isinstance(value, (bool, int, float, str, type(None))):
+        raise TypeError(f"{what} is {value!r}: give only what JSON can hold: numbers, strings, "
+                        "lists and dicts")
+    elif finite and isinstance(value, float) and not np.isfinite(value):
+        raise ValueError(f"{what} is {value}: give a finite number")
 
 def options(what: str, value: dict) -> dict:
     "Options by name, plain. Raises TypeError for anything but a dict."
@@ -182,20 +184,19 @@ MEASUREMENTS = Registry("measurement", {
 
 def find_measure(measurement: Measurement): # a function of (model, recipe, places, **options)
     "What puts a question. Raises ValueError for an unknown kind, or options that it cannot take."
-    function = MEASUREMENTS.find(measurement.kind)
-    signature = inspect.signature(function)
-    try: signature.bind(None, None, None, **measurement.options)
-    except TypeError as error:
-        known = ", ".join(map(str, list(signature.parameters.values())[3:]))
-        raise ValueError(f"measurement {measurement.kind!r}: {error}; "
-                         f"its options: {known}") from None
-    return function
+    return MEASUREMENTS.find_for(measurement.kind, None, None, None, **measurement.options)
 
 def measure(measurement: Measurement, model: SequenceModel, recipe: Recipe, places: "Places") -> dict: # the answer, which JSON can hold
     """Put one question: calls its function with (model, recipe, places, **options).
 
-    Your own kinds are named by their place, "module:function", so that other processes find them too. Raises ValueError for an unknown kind."""
-    return find_measure(measurement)(model, recipe, places, **measurement.options)
+    Your own kinds are named by their place, "module:function", so that other processes find them too. Raises ValueError for an unknown kind,
+    TypeError for an answer that is no dict, or that JSON cannot hold."""
+    answer = find_measure(measurement)(model, recipe, places, **measurement.options)
+    if not isinstance(answer, dict):
+        raise TypeError(f"measurement {measurement.kind!r} returned {answer!r}: return a dict, such "
+                        "as {'score': 0.5}")
+    _check_json(f"the answer of {measurement.kind!r}", answer := as_python(answer), finite=False)
+    return answer
 
 # %% ../nbs/13_experiments.ipynb #c009
 def measure_play(model: SequenceModel, recipe: Recipe, places: "Places", *,
@@ -376,28 +377,40 @@ def trained_model(recipe: Recipe, places: Places = Places(), progress: bool = Tr
                        "numerics": NUMERICS})
     return model, json.loads(facts.read_text(encoding="utf-8"))
 
+def _numerics(told): return told.get("numerics", 1) # of a row or a training: 1 was not noted
+
 def _check_numerics(told, what, remedy):
-    "told: of a row or a training; those without a number are of version 1."
-    if told.get("numerics", 1) != NUMERICS:
-        raise ValueError(f"{what} come from arithmetic {told.get('numerics', 1)}, and models "
+    if _numerics(told) != NUMERICS:
+        raise ValueError(f"{what} come from arithmetic {_numerics(told)}, and models "
                          f"compute by {NUMERICS} now (see rate_nb.training.NUMERICS): {remedy}")
 
 # %% ../nbs/13_experiments.ipynb #c015d
 def check_run(recipe: Recipe, measurements: list[Measurement]) -> None:
     """Look up all that a run names.
 
-    Raises ValueError for an unknown task, model, measurement, or an option that they do not
-    have."""
+    Raises ValueError for an unknown task, model, measurement, for an option that they do not
+    have, and for what does not fit the model."""
     task = make_task(recipe.task, **recipe.task_options)
     asked = (recipe.milestones or {"ask": []})["ask"]
-    for measurement in [*measurements, *(Measurement(*question) for question in asked)]:
-        find_measure(measurement)
+    functions = {measurement.kind: find_measure(measurement) for measurement in
+                 [*measurements, *(Measurement(*question) for question in asked)]}
     if recipe.encoder is not None: check_run(recipe_from(recipe.encoder), [])
     # of an encoder that is not trained yet, any will do
     features = spaces.Box(-1, 1, (8,), np.float32)
     with torch.random.fork_rng(devices=[]):
-        make_model(recipe.model, features if recipe.frozen else task.observation_space,
-                   task.action_space, **recipe.model_options)
+        model = make_model(recipe.model, features if recipe.frozen else task.observation_space,
+                           task.action_space, **recipe.model_options)
+    if recipe.length % model.segment_length:
+        raise ValueError(f"length is {recipe.length}, and the model's segment_length "
+                         f"{model.segment_length}: give a multiple of it (length = K·N)")
+    for kind, function in functions.items(): _check_model(recipe, model, kind, function)
+
+def _check_model(recipe, model, kind, function): # by the type of the function's first argument
+    wanted = next(iter(inspect.signature(function).parameters.values())).annotation
+    if wanted is inspect.Parameter.empty or not isinstance(wanted, type): return
+    if not isinstance(model, wanted):
+        raise ValueError(f"measurement {kind!r} is for {wanted.__name__}, and model "
+                         f"{recipe.model!r} is {type(model).__name__}: leave it out")
 
 def unanswered(recipe: Recipe, measurements: list[Measurement], places: Places,
               ) -> list[Measurement] | None: # None: there is no row
@@ -516,12 +529,16 @@ def load_rows(task: str, preset: str, places: Places = Places()) -> list[dict]:
 
 def results_frame(rows: list[dict], # from `run`, `sweep` or `load_rows`
                   kind: str = "play", # of measurement
-                 ) -> pd.DataFrame: # name, model, seed, hash, length, the measurement's options and its answers
-    "One line for each run and measurement of a kind."
+                 ) -> pd.DataFrame: # facts of the run (name, model, seed, …), the options and the answers
+    """One line for each run and measurement of a kind.
+
+    The facts of the run are name, model, seed, length, hash and numerics, the version of the
+    arithmetic that it was trained with."""
     return pd.DataFrame([line for row in rows for line in _lines(row, kind, row["measurements"])])
 
 def _lines(row, kind, answers, **facts):
-    facts = {name: row["recipe"][name] for name in ("name", "model", "seed", "length")} | {"hash": row["hash"]} | facts
+    facts = {name: row["recipe"][name] for name in ("name", "model", "seed", "length")} | facts
+    facts |= {"hash": row["hash"], "numerics": _numerics(row)}
     for key, answer in answers.items():
         found, options = json.loads(key)
         # the question's own seed is that of the episodes, and must not pass for the training seed

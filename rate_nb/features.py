@@ -7,6 +7,7 @@ __all__ = ['FRAMES', 'EncodedEnv', 'EncodedVectorEnv', 'EncodedExpert', 'Encoded
            'mirror_half']
 
 # %% ../nbs/12_features.ipynb #c003
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +96,11 @@ class EncodedTask(Task):
     data_source = "rate_nb.features:encoded_source"
 
     def __init__(self, base: Task, # the task itself
-                 encoder: nn.Module, # maps (…, *obs) to (…, d); is frozen
+                 encoder: nn.Module, # maps (…, *obs) to (…, d); is copied, and the copy frozen
                  fingerprint: str, # names the encoder's weights
                  tell_frames: bool = False, # environments put the frames into their infos
                 ):
-        self.base, self.encoder = base, encoder.eval().requires_grad_(False)
+        self.base, self.encoder = base, deepcopy(encoder).eval().requires_grad_(False)
         self.fingerprint, self.tell_frames = fingerprint, tell_frames
         space = array_space(base.observation_space)
         blank = np.zeros((1, *space.shape), space.dtype)

@@ -7,6 +7,8 @@ __all__ = ['VALVES', 'CrossAttentionValve', 'GateValve', 'GRUValve', 'LSTMValve'
            'as_weighted_mean', 'preservation_report']
 
 # %% ../nbs/04_memory.ipynb #c003
+import inspect
+
 import torch
 from torch import Tensor, nn
 
@@ -139,7 +141,11 @@ def make_valve(name: str, # one of `VALVES`, or "package.module:Class" of (d_mod
               ) -> nn.Module: # maps (memory, written) to the new memory
     "Build a valve by name. Raises ValueError for an unknown name."
     d_model = Whole(1, most=2**16)("d_model", d_model)
-    return VALVES.find(name)(d_model, num_heads)
+    build = VALVES.find(name)
+    try: inspect.signature(build).bind(d_model, num_heads)
+    except (TypeError, ValueError):
+        raise ValueError(f"valve {name!r} cannot be built: it has to be a class or function of (d_model, num_heads)") from None
+    return build(d_model, num_heads)
 
 # %% ../nbs/04_memory.ipynb #c050
 def as_weighted_mean(valve: CrossAttentionValve, # the valve to be looked at

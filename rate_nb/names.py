@@ -6,19 +6,24 @@
 __all__ = ['load_place', 'place_of', 'Registry', 'own_names', 'adopt_names']
 
 # %% ../nbs/00c_names.ipynb #c003
+import inspect
 from importlib import import_module
 from typing import Any
 
 # %% ../nbs/00c_names.ipynb #c006
 def load_place(place: str, # "package.module:Name"
               ) -> Any: # what stands there
-    "Import what a place names. Raises ValueError if there is no such module, or nothing of that name in it."
+    """Import what a place names.
+
+    Raises ValueError if there is no such module, or nothing of that name in it."""
     module, _, name = place.partition(":")
-    if not module or not name: raise ValueError(f"{place!r} is not of the form 'package.module:Name'")
+    if not module or not name or module.startswith("."):
+        raise ValueError(f"{place!r} is not of the form 'package.module:Name'")
     try: found = import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not (module + ".").startswith(error.name + "."): raise
-        raise ValueError(f"{place!r}: there is no module {error.name!r}; install it, or add its folder to PYTHONPATH") from None
+        raise ValueError(f"{place!r}: there is no module {error.name!r}; install it, or add its "
+                         "folder to PYTHONPATH") from None
     for part in name.split("."):
         if not hasattr(found, part): raise ValueError(f"{place!r}: module {module} has no {part!r}")
         found = getattr(found, part)
@@ -27,17 +32,25 @@ def load_place(place: str, # "package.module:Name"
 # %% ../nbs/00c_names.ipynb #c009
 def place_of(thing: Any, # a class or a function, or already a place
             ) -> str: # "package.module:Name"
-    "Where other processes find this. Raises ValueError for what no module holds under its own name."
+    """Where other processes find this.
+
+    Raises ValueError for what no module holds under its own name."""
     if isinstance(thing, str) and not thing.startswith("__main__:"): return thing
     module, name = thing.split(":") if isinstance(thing, str) else (
         getattr(thing, "__module__", None), getattr(thing, "__qualname__", type(thing).__name__))
     if module in (None, "__main__"):
-        raise ValueError(f"{name} lives in a notebook or script, where other processes cannot find it: put it in a module "
-                         f"(a .py file) and name it as 'module:{name}'")
+        raise ValueError(f"{name} lives in a notebook or script, where other processes cannot find "
+                         f"it: put it in a module (a .py file) and name it as 'module:{name}'")
     if "<" in name:
         raise ValueError(f"{name} of {module} lives inside a function, where other processes cannot find it: "
                          "define it at the top of its module")
-    return f"{module}:{name}"
+    place = f"{module}:{name}"
+    try: found = load_place(place)
+    except ValueError: found = None
+    if found != thing:
+        raise ValueError(f"{thing!r} is not what other processes find at {place!r}: give it a "
+                         "name at the top of a module, and name it as 'module:name'")
+    return place
 
 # %% ../nbs/00c_names.ipynb #c012
 _tables, _adopted = {}, {} # kind -> table; kind -> names that came from another process
@@ -55,12 +68,28 @@ class Registry(dict):
     def find(self, name: str, # a registered name, or "package.module:Name"
             ) -> Any:
         "What a name stands for. Raises ValueError for an unknown one."
-        if not isinstance(name, str): raise ValueError(f"a {self.kind} is named by a string, not by {name!r}")
+        if not isinstance(name, str):
+            raise ValueError(f"a {self.kind} is named by a string, not by {name!r}")
         if name not in self and ":" not in name:
             raise ValueError(f"unknown {self.kind} {name!r}: choose one of {', '.join(self)}, "
                              "or name yours as 'package.module:Name'")
         found = self.get(name, name)
         return load_place(found) if isinstance(found, str) else found
+
+    def find_for(self, name: str, /, *given, # what it will be called with
+                 **options, # the same, by name
+                ) -> Any:
+        "What a name stands for, to be called. Raises ValueError for what cannot be called so."
+        found = self.find(name)
+        if not callable(found):
+            raise ValueError(f"{self.kind} {name!r} is {found!r}: name a function or a class")
+        try: signature = inspect.signature(found)
+        except ValueError: return found # some that are written in C do not tell theirs
+        try: signature.bind(*given, **options)
+        except TypeError as error:
+            known = ", ".join(map(str, list(signature.parameters.values())[len(given):]))
+            raise ValueError(f"{self.kind} {name!r}: {error}; its options: ({known})") from None
+        return found
 
     @property
     def own(self) -> dict[str, Any]:
@@ -69,12 +98,16 @@ class Registry(dict):
 
 # %% ../nbs/00c_names.ipynb #c015
 def own_names() -> dict[str, dict[str, str]]: # kind -> name -> place
-    "What was added to any table, for another process. Raises ValueError for what that process could not find."
-    return {kind: {name: place_of(thing) for name, thing in table.own.items()} for kind, table in _tables.items() if table.own}
+    """What was added to any table, for another process.
+
+    Raises ValueError for what that process could not find."""
+    return {kind: {name: place_of(thing) for name, thing in table.own.items()}
+            for kind, table in _tables.items() if table.own}
 
 def adopt_names(names: dict[str, dict[str, str]] # from `own_names`
                ) -> None:
     "Know the names of another process, also in tables of modules that are not imported yet."
+    if names == own_names(): return # they are its own
     for kind, places in names.items():
         _adopted.setdefault(kind, {}).update(places)
         if kind in _tables: _tables[kind].update(places)

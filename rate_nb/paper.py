@@ -68,18 +68,22 @@ def unused_parameters(d_model: int, # embedding dimension
 
 # %% ../nbs/00_paper.ipynb #c062
 TABLE_8 = { # line of Table 8 -> our name
-    'memory tokens': 'memory_tokens', 'cached tokens': 'cache_length', 'MRV heads': 'valve_heads', 'layers': 'num_layers',
-    'attention heads': 'num_heads', 'embedding dimension': 'd_model', 'context length K': 'segment_length',
-    'skip decoder FFN': 'skip_ffn', 'hidden dropout': 'dropout', 'attention dropout': 'attention_dropout',
-    'weight decay': 'weight_decay', 'epochs': 'epochs', 'batch size': 'batch_size', 'learning rate': 'learning_rate',
-    'grad norm clip': 'max_grad_norm', 'cosine decay': 'cosine', 'Adam betas': 'betas'}
+    'memory tokens': 'memory_tokens', 'cached tokens': 'cache_length', 'MRV heads': 'valve_heads',
+    'layers': 'num_layers', 'attention heads': 'num_heads', 'embedding dimension': 'd_model',
+    'context length K': 'segment_length', 'skip decoder FFN': 'skip_ffn',
+    'hidden dropout': 'dropout', 'attention dropout': 'attention_dropout',
+    'weight decay': 'weight_decay', 'epochs': 'epochs', 'batch size': 'batch_size',
+    'learning rate': 'learning_rate', 'grad norm clip': 'max_grad_norm', 'cosine decay': 'cosine',
+    'Adam betas': 'betas'}
 
 def table8(study: str, # a column of Table 8
           ) -> dict[str, Any]: # our name -> published value
     "The published settings of RATE. Raises ValueError for an unknown study."
     table = load_table('table8_hyperparameters').set_index('hyperparameter')
-    if study not in table: raise ValueError(f'Table 8 has no column {study!r}: choose one of {", ".join(table)}')
-    return {name: literal_eval(table.loc[line, study].replace(';', ',')) for line, name in TABLE_8.items()}
+    if study not in table:
+        raise ValueError(f'Table 8 has no column {study!r}: choose one of {", ".join(table)}')
+    return {name: literal_eval(table.loc[line, study].replace(';', ','))
+            for line, name in TABLE_8.items()}
 
 # %% ../nbs/00_paper.ipynb #c065
 class Disagreement(NamedTuple):
@@ -91,6 +95,7 @@ class Disagreement(NamedTuple):
     launch: Any   # the authors' launch line for RATE
     ours: Any     # preset `paper`
 
+# %% ../nbs/00_paper.ipynb #c065b
 DISAGREEMENTS = [Disagreement(*line) for line in (
     ('T-Maze', 'memory_tokens', 10, 5, 15, 5),
     ('T-Maze', 'num_layers', 8, 8, 10, 8),
@@ -130,7 +135,8 @@ def table8_differences(study: str, # a column of Table 8
                       ) -> dict[str, tuple]: # setting -> (published, ours)
     "Where settings differ from Table 8. Raises ValueError for an unknown study."
     ours = options | ({'cosine': options['decay'] == 'cosine'} if 'decay' in options else {})
-    return {name: (value, ours[name]) for name, value in table8(study).items() if name in ours and ours[name] != value}
+    return {name: (value, ours[name]) for name, value in table8(study).items()
+            if name in ours and ours[name] != value}
 
 def departures(study: str, # a column of Table 8
               ) -> dict[str, tuple]: # setting -> (published, ours)

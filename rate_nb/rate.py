@@ -28,6 +28,8 @@ def feed_forward(d_model: int, d_inner: int, dropout: float) -> nn.Module:
 
 class TrXLLayer(nn.Module):
     "Post-norm layer; with `double_residual` the attention's input is added twice, as in the reference implementation."
+    norms_first = False
+
     def __init__(self, config: "RATEConfig"):
         super().__init__()
         self.attention = RelativeAttention(config.d_model, config.num_heads, config.d_head, config.attention_dropout)
@@ -53,11 +55,14 @@ class TrXLLayer(nn.Module):
 # %% ../nbs/07_rate.ipynb #c008
 class TrXLILayer(nn.Module):
     "Pre-norm layer with the identity map reordered (TrXL-I, Parisotto et al. 2020)."
+    norms_first = True
+
     def __init__(self, config: "RATEConfig"):
         super().__init__()
         self.attention = RelativeAttention(config.d_model, config.num_heads, config.d_head, config.attention_dropout)
         self.norm, self.dropout = nn.LayerNorm(config.d_model), Dropout(config.dropout)
-        self.double_residual, self.norm_cache = config.double_residual, config.norm_cache is not False
+        self.double_residual = config.double_residual
+        self.norm_cache = config.norm_cache is not False
         self.ffn = None if config.skip_ffn else nn.Sequential(
             nn.LayerNorm(config.d_model), feed_forward(config.d_model, config.d_inner, config.dropout), nn.ReLU())
         self.combine_attention, self.combine_ffn = self.combiner(config.d_model), self.combiner(config.d_model)
@@ -129,7 +134,7 @@ class RATEConfig:
     see_return: bool = True         # condition on the return-to-go; otherwise its tokens are blank
     return_scale: float = 1.        # returns are divided by it before they are encoded: about the size of a good one
     num_clues: int = 0              # an oracle is told which of so many clues there is to remember; it adds this to the memory tokens
-    bias_gain: float | None = None  # size of u and v at the start, in units of Xavier's over (heads, d_head); None: 2.9
+    bias_gain: float | None = None  # size of u and v at the start, times Xavier's; None: 2.9
     # None is our way, and what follows is the reference's:
     norm_cache: bool | None = None  # False: layers "trxl_i" and "gtrxl" do not norm cached states
     same_start: bool | None = None  # True: the m start tokens begin as copies of one vector
@@ -139,19 +144,27 @@ class RATEConfig:
 
     def __post_init__(self):
         size, length, flag, habit = Whole(1, most=2**16), Whole(0), Flag(), Flag(optional=True)
-        check_fields(self, d_model=size, num_layers=Whole(1, most=1000), num_heads=size, d_head=size, segment_length=Whole(1, most=2**20),
-                     memory_tokens=Whole(0, most=2**16), valve_heads=size, cache_length=length, memory_sees_cache=flag,
-                     skip_ffn=flag, d_inner=size, double_residual=flag, dropout=Number(0, below=1), attention_dropout=Number(0, below=1),
-                     overlap=length, action_dropout=Number(0, 1), see_return=flag, return_scale=Number(above=0),
-                     num_clues=Whole(0, most=2**16), bias_gain=Number(0, optional=True), norm_cache=habit, same_start=habit,
-                     tanh_action=habit, tanh_return=habit, head_bias=habit)
-        LAYERS.find(self.layer)
-        VALVES.find(self.valve)
-        if self.d_model % 2: raise ValueError(f"d_model is {self.d_model}: give an even number, half of it for sines and half for cosines")
+        check_fields(self, d_model=size, num_layers=Whole(1, most=1000), num_heads=size,
+                     d_head=size, segment_length=Whole(1, most=2**20),
+                     memory_tokens=Whole(0, most=2**16),
+                     valve_heads=size, cache_length=length, memory_sees_cache=flag, skip_ffn=flag,
+                     d_inner=size, double_residual=flag, dropout=Number(0, below=1),
+                     attention_dropout=Number(0, below=1), overlap=length,
+                     action_dropout=Number(0, 1), see_return=flag, return_scale=Number(above=0),
+                     num_clues=Whole(0, most=2**16), bias_gain=Number(0, optional=True),
+                     norm_cache=habit, same_start=habit, tanh_action=habit, tanh_return=habit,
+                     head_bias=habit)
+        layer, _ = LAYERS.find(self.layer), VALVES.find(self.valve)
+        if not (isinstance(layer, type) and hasattr(layer, "norms_first")):
+            raise ValueError(f"layer {self.layer!r} is no layer: give a class like TrXLLayer")
+        if self.d_model % 2:
+            raise ValueError(f"d_model is {self.d_model}: give an even number, half of it for "
+                             "sines and half for cosines")
         if self.overlap >= self.segment_length:
             raise ValueError(f"overlap must be at least 0 and below segment_length ({self.segment_length}), not {self.overlap}")
-        if self.norm_cache is False and self.layer == "trxl":
-            raise ValueError('norm_cache=False is for layers that norm first, trxl_i and gtrxl: with layer="trxl" leave it None')
+        if self.norm_cache is False and not layer.norms_first:
+            raise ValueError('norm_cache=False is for layers that norm first, trxl_i and gtrxl: '
+                             'with layer="trxl" leave it None')
 
 # %% ../nbs/07_rate.ipynb #c021
 @dataclass
@@ -180,11 +193,15 @@ class RATE(SequenceModel):
         self.encode_observation = observation_encoder(observation_space, config.d_model)
         self.encode_action = action_encoder(action_space, config.d_model)
         self.dropout = Dropout(config.dropout)
-        bound = (2.9 if config.bias_gain is None else config.bias_gain) * (6 / (config.num_heads + config.d_head))**0.5
-        self.biases = nn.Parameter(torch.empty(2, config.num_heads, 1, config.d_head).uniform_(-bound, bound)) # u and v
-        self.layers = nn.ModuleList(LAYERS.find(config.layer)(config) for _ in range(config.num_layers))
+        gain = 2.9 if config.bias_gain is None else config.bias_gain
+        bound = gain * (6 / (config.num_heads + config.d_head))**0.5
+        u_and_v = torch.empty(2, config.num_heads, 1, config.d_head).uniform_(-bound, bound)
+        self.biases = nn.Parameter(u_and_v)
+        self.layers = nn.ModuleList(LAYERS.find(config.layer)(config)
+                                    for _ in range(config.num_layers))
         rows = 1 if config.same_start else config.memory_tokens
-        self.initial_memory = nn.Parameter(torch.randn(rows, config.d_model).expand(config.memory_tokens, -1).clone())
+        start = torch.randn(rows, config.d_model).expand(config.memory_tokens, -1).clone()
+        self.initial_memory = nn.Parameter(start)
         self.valve = make_valve(config.valve, config.d_model, config.valve_heads)
         self.num_clues = config.num_clues
         if config.num_clues: self.encode_clue = nn.Embedding(config.num_clues, config.d_model)
@@ -275,7 +292,8 @@ def _open_segment(self: RATE, memory, previous=None):
     else:
         attentions = [IncrementalAttention(layer.attention, self.biases, plan.mask) for layer, plan in zip(self.layers, plans)]
         buffers = [attention.buffer(len(cache)) for attention in attentions]
-    for layer, states, buffer in zip(self.layers, cache.unbind(1), buffers): buffer[:, :cache.shape[2]] = layer.cached_input(states)
+    for layer, states, buffer in zip(self.layers, cache.unbind(1), buffers):
+        buffer[:, :cache.shape[2]] = layer.cached_input(states)
     return RATEState(memory, attentions, buffers, [], [], pending=tokens)
 
 # %% ../nbs/07_rate.ipynb #c035

@@ -9,6 +9,7 @@ __all__ = ['MODELS', 'SequenceModel', 'register_model', 'model_names', 'model_bu
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from .checks import as_python
 from .names import Registry
 from .trajectories import Segment
 
@@ -73,9 +74,13 @@ def make_model(name: str, # one of `model_names()`, or "package.module:function"
                action_space, # gymnasium space of the task's actions
                **config, # the builder's own options (d_model, num_layers, segment_length, …)
               ) -> SequenceModel:
-    "Build a model by name. Raises ValueError for an unknown name."
-    model = model_builder(name)(observation_space, action_space, **config)
-    model.options = {"model": name} | config
+    "Build a model by name. Raises ValueError for an unknown name, or option, or what is no model."
+    builder = MODELS.find_for(name, observation_space, action_space, **config)
+    model = builder(observation_space, action_space, **config)
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model {name!r} gives an object of type {type(model).__name__}: its "
+                         "builder has to return a SequenceModel")
+    model.options = {"model": name} | as_python(config)
     return model
 
 # %% ../nbs/05_sequence_model.ipynb #c016

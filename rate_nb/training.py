@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from gymnasium.spaces import Box, Discrete
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -41,15 +42,19 @@ SCHEDULES = {"constant": lambda progress: 1.,
              "cosine": lambda progress: 0.1 + 0.45*(1 + math.cos(math.pi*progress))}
 
 def _two_betas(name, value): # a rule for `check_fields`
-    if not isinstance(value, (tuple, list)) or len(value) != 2: raise TypeError(f"{name} is {value!r}: give two numbers")
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} is {value!r}: give two numbers")
     return tuple(Number(0, below=1)(name, beta) for beta in value)
 
 def _stages(name, value): # a rule for `check_fields`
     if value is None: return None
-    pairs = isinstance(value, (tuple, list)) and all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in value)
+    pairs = isinstance(value, (tuple, list)) and all(
+        isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in value)
     if not pairs: raise TypeError(f"{name} is {value!r}: give pairs (iteration, steps), or None")
-    return tuple(tuple(Whole(1)(f"an iteration or number of steps in {name}", number) for number in pair) for pair in value)
+    return tuple(tuple(Whole(1)(f"an iteration or number of steps in {name}", number)
+                       for number in pair) for pair in value)
 
+# %% ../nbs/10_training.ipynb #c006b
 @dataclass(frozen=True)
 class TrainingConfig:
     "All choices of the training loop. Defaults are those of the laptop preset; the paper's are in Table 8."
@@ -64,16 +69,19 @@ class TrainingConfig:
     bptt: int = 3                # segments that gradients reach back over; 1 detaches the memory after every segment
     update: str = "batch"        # one optimizer step a "batch", or one after every `bptt` segments ("segment")
     seed: int = 0                # of the order of the data and of dropout
-    segment_loss: str | None = None # with update "segment": None weighs a segment by its share of the real steps; "mean" does not
+    segment_loss: str | None = None # with update "segment": None weighs by steps, "mean" does not
     curriculum: tuple | None = None # pairs (iteration, steps): until that iteration only trajectories of so many steps or fewer
 
     def __post_init__(self):
-        check_fields(self, iterations=Whole(1), batch_size=Whole(1), learning_rate=Number(above=0), betas=_two_betas,
-                     weight_decay=Number(0, most=1e6), max_grad_norm=Number(above=0), warmup=Whole(0), decay=Choice(SCHEDULES),
-                     bptt=Whole(1), update=Choice(("batch", "segment")), segment_loss=Choice(("mean",), optional=True),
-                     seed=Whole(0), curriculum=_stages)
+        check_fields(self, iterations=Whole(1), batch_size=Whole(1), learning_rate=Number(above=0),
+                     betas=_two_betas, weight_decay=Number(0, most=1e6),
+                     max_grad_norm=Number(above=0), warmup=Whole(0), decay=Choice(SCHEDULES),
+                     bptt=Whole(1), update=Choice(("batch", "segment")),
+                     segment_loss=Choice(("mean",), optional=True), seed=Whole(0),
+                     curriculum=_stages)
         if self.segment_loss and self.update != "segment":
-            raise ValueError('segment_loss="mean" is for update="segment": with one step a batch, leave it None')
+            raise ValueError('segment_loss="mean" is for update="segment": with one step a batch, '
+                             'leave it None')
 
     def learning_rate_factor(self, iteration: int) -> float: # of `learning_rate`
         "Linear warm-up, then the decay."
@@ -94,31 +102,36 @@ def batch_indices(num_trajectories: int, # in the dataset
                   seed: int,
                  ) -> np.ndarray: # (batch_size,) or fewer, when the dataset is smaller than a batch
     "The trajectories of one iteration's batch; every epoch of whole batches is a new permutation."
-    for name, number in (("num_trajectories", num_trajectories), ("batch_size", batch_size)): Whole(1)(name, number)
+    for name, number in (("num_trajectories", num_trajectories), ("batch_size", batch_size)):
+        Whole(1)(name, number)
     for name, number in (("iteration", iteration), ("seed", seed)): Whole(0)(name, number)
     per_epoch = max(1, num_trajectories // batch_size)
     first = iteration % per_epoch * batch_size
     return _order(num_trajectories, seed, iteration // per_epoch)[first:first + batch_size].copy()
 
 # %% ../nbs/10_training.ipynb #c015
-def detached(memory: tuple | None # a model's memory
-            ) -> tuple | None: # the same numbers, without their past
+def detached(memory # a model's memory: a tensor, None, or (nested) tuples of these
+            ): # the same numbers, without their past
     "Cut a memory off from the graph that made it."
-    return None if memory is None else tuple(part.detach() for part in memory)
+    if isinstance(memory, (tuple, list)): return tuple(detached(part) for part in memory)
+    return None if memory is None else memory.detach()
 
 def trajectory_losses(model: nn.Module, # a SequenceModel, or accelerate's wrapper of one
                       trajectory: Segment, # (batch, N·K, …)
                       segment_length: int, # K
                       action_loss, # (output, action, mask) -> mean loss, the head's
                       bptt: int, # segments that share one backward pass
-                      segment_loss: str | None = None, # "mean": yield the mean loss of the segments' means
-                     ): # yields () tensors; their sum, or with "mean" each of them, is a mean loss a real step
+                      segment_loss: str | None = None, # "mean": mean of the segments' means
+                     ): # yields () tensors; their sum ("mean": each) is a mean loss a step
     "The loss of a batch in pieces of `bptt` segments, between which no gradient flows."
-    bptt, segment_loss = Whole(1)("bptt", bptt), Choice(("mean",), optional=True)("segment_loss", segment_loss)
+    bptt = Whole(1)("bptt", bptt)
+    segment_loss = Choice(("mean",), optional=True)("segment_loss", segment_loss)
     lengths = trajectory.mask.sum(1)
     if (lengths.diff() > 0).any(): # those that still run later are to be a prefix of the batch
         trajectory = select_rows(trajectory, lengths.argsort(descending=True, stable=True))
     memory, pending, num_steps = None, [], lengths.sum()
+    if not num_steps:
+        raise ValueError("a batch without a single real step: there is nothing to learn from")
     for number, segment in enumerate(split_segments(trajectory, segment_length), start=1):
         alive = slice(int(segment.mask[:, 0].sum()))
         if alive.stop == 0: break
@@ -131,17 +144,23 @@ def trajectory_losses(model: nn.Module, # a SequenceModel, or accelerate's wrapp
             pending, memory = [], detached(memory)
     if pending: yield _together(pending, segment_loss)
 
-def _together(losses, segment_loss): return sum(losses) / (len(losses) if segment_loss == "mean" else 1)
+def _together(losses, segment_loss):
+    return sum(losses) / (len(losses) if segment_loss == "mean" else 1)
 
 # %% ../nbs/10_training.ipynb #c023
+# version of the arithmetic. 1: u and v acted √d_head times too strongly; 2: the paper's formula
+NUMERICS = 2
+
 def save_tensors(path: Path, tensors: dict, **header) -> None:
     "Write tensors and JSON-able `header` values to one safetensors file, atomically."
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    save_file(contiguous, temporary, metadata={key: json.dumps(value) for key, value in header.items()})
+    told = json.dumps(header | {"numerics": NUMERICS}, sort_keys=True) # one entry, for several come in any order
+    save_file(contiguous, temporary, metadata={"header": told})
     os.replace(temporary, path)
 
+# %% ../nbs/10_training.ipynb #c023b
 def load_tensors(path: Path, # written by `save_tensors`
                  fingerprint: str | None = None, # what the header must say; None accepts any
                 ) -> tuple[dict, dict]: # tensors and header
@@ -149,13 +168,17 @@ def load_tensors(path: Path, # written by `save_tensors`
     if not Path(path).exists(): raise FileNotFoundError(f"no checkpoint {Path(path).name} in {Path(path).parent.name}: train first")
     try:
         with safe_open(path, "pt") as file:
-            header = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            header = json.loads((file.metadata() or {}).get("header", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except SafetensorError as error:
         raise ValueError(f"{Path(path).name} is damaged ({error}): delete it and train again") from None
+    if header.pop("numerics", 1) != NUMERICS:
+        raise ValueError(f"{Path(path).name} is from before a change of the models' arithmetic "
+                         "(see rate_nb.training.NUMERICS): delete it and train again")
     if fingerprint is not None and header.get("fingerprint") != fingerprint:
-        raise ValueError(f"{Path(path).name} belongs to another recipe, or to other data ({header.get('fingerprint')}, not {fingerprint}): "
-                         "use another folder, or delete it")
+        raise ValueError(f"{Path(path).name} belongs to another recipe, or to other data "
+                         f"({header.get('fingerprint')}, not {fingerprint}): use another folder, "
+                         "or delete it")
     return tensors, header
 
 # %% ../nbs/10_training.ipynb #c024
@@ -206,33 +229,55 @@ def deferred_interrupt():
 # %% ../nbs/10_training.ipynb #c029b
 def fit_to_model(trajectories: Trajectories | Windows, # any data
                  model: SequenceModel,
-                ) -> Trajectories | Windows: # the same data with its arrays in the shapes and types that the model takes
-    "Convert what can be converted without loss. Raises ValueError, naming both sides and the remedy, for data that do not fit the model's spaces."
+                ) -> Trajectories | Windows: # the same, in the model's shapes and types
+    """Convert what can be converted without loss.
+
+    Raises ValueError, naming both sides and the remedy, for data that do not fit the model's
+    spaces."""
+    if not isinstance(trajectories, (Trajectories, Windows)):
+        raise TypeError(f"the data are a {type(trajectories).__name__}: give Trajectories, for "
+                        "example by Trajectories.from_episodes")
     space, observations = array_space(model.observation_space), trajectories.observations
     if isinstance(space, CODES): observations = conform(space, observations, "observations")
     else: check_facts(space, trajectories.facts["observations"], observations.dtype, "observations")
     if isinstance(observations, np.ndarray) or observations.shape[1:] != space.shape:
         observations = conform_shape(space, observations, "observations")
+    if model.num_clues:
+        if trajectories.clues is None:
+            raise ValueError("an oracle has to be told the clue: use data that have clues")
+        conform(Discrete(model.num_clues), trajectories.clues, "clues")
     actions = conform(model.action_space, trajectories.actions, "actions")
     check_bounds(model.action_space, actions, "actions")
     return _with_arrays(trajectories, observations, actions)
 
+# %% ../nbs/10_training.ipynb #c029h
 def _with_arrays(data, observations, actions): # a copy with other arrays, and all else as it was
     data = copy.copy(data)
-    if isinstance(data, Windows): data.trajectories = _with_arrays(data.trajectories, observations, actions)
+    if isinstance(data, Windows):
+        data.trajectories = _with_arrays(data.trajectories, observations, actions)
     else: data.actions = actions
     data.observations = observations
     return data
 
 # %% ../nbs/10_training.ipynb #c029e
-NUMERICS = 2 # of the models' arithmetic. 1: u and v acted √d_head times too strongly; 2: the paper's formula
+def default_fingerprint(model: SequenceModel, trajectories: Trajectories | Windows,
+                        config: "TrainingConfig", length: int) -> str:
+    """32 hex digits that tell trainings apart.
 
-def default_fingerprint(model: SequenceModel, trajectories: Trajectories | Windows, config: "TrainingConfig", length: int) -> str:
-    "32 hex digits that tell trainings apart: by the model's options and shapes, the configuration, the data, and `NUMERICS`."
+    They depend on the model's options, layers, spaces and which of its parameters learn, on the
+    configuration, the data and `NUMERICS`. Initial weights do not count, so that an interrupted
+    training goes on in a new process; nor do functions given to `train`."""
     options = model.options if model.options is not None else repr(getattr(model, "config", None))
-    shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    facts = [type(model).__name__, options, shapes, asdict(config), trajectories.fingerprint, length, NUMERICS]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:32]
+    learned = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    spaces = [_all_bounds(space) for space in (model.observation_space, model.action_space)]
+    facts = [type(model).__name__, options, str(model), model.segment_length, spaces, learned,
+             asdict(config),
+             trajectories.fingerprint, int(length), NUMERICS]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+def _all_bounds(space): # a Box says some of its bounds only
+    if not isinstance(space, Box): return str(space)
+    return f"{space} {space.low.tolist()} {space.high.tolist()}"
 
 # %% ../nbs/10_training.ipynb #c031
 def train(model: SequenceModel, # is trained in place
@@ -251,9 +296,10 @@ def train(model: SequenceModel, # is trained in place
     """Train, or continue where `folder` left off, until `config.iterations`; ends with `model.safetensors` there.
 
     Raises ValueError for data that do not fit the model or `length`, or a folder of another training; FloatingPointError if the loss is not finite."""
-    _check_options(length=length, checkpoint_every=checkpoint_every, log_every=log_every, progress=progress)
-    trajectories = fit_to_model(trajectories, model)
-    if fingerprint is None: fingerprint = default_fingerprint(model, trajectories, config, length)
+    _check_options(config, folder, length=length, checkpoint_every=checkpoint_every, log_every=log_every, progress=progress)
+    given, trajectories = trajectories, fit_to_model(trajectories, model)
+    _check_length(trajectories, config, length, model.segment_length)
+    if fingerprint is None: fingerprint = default_fingerprint(model, given, config, length)
     (folder := Path(folder).expanduser()).mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     fit_to_data(model, trajectories.observations)
@@ -262,8 +308,10 @@ def train(model: SequenceModel, # is trained in place
     iteration, history = _resume(checkpoint, fingerprint, model, optimizer)
 
     save = partial(_save_checkpoint, accelerator, checkpoint, model, optimizer, fingerprint, history)
-    clock, seconds, data_seconds = time.perf_counter(), *([history[-1][spent] for spent in ("seconds", "data_seconds")] if history else [0., 0.])
+    clock, last = time.perf_counter(), history[-1] if history else {"seconds": 0., "data_seconds": 0.}
+    seconds, data_seconds = last["seconds"], last["data_seconds"]
     bar = tqdm(total=config.iterations, initial=iteration, desc="training", disable=not progress or not accelerator.is_main_process)
+    if iteration and iteration % checkpoint_every == 0: _observe(on_checkpoint, iteration, model, history, seconds, data_seconds)
     with deferred_interrupt() as interrupted, bar:
         while iteration < config.iterations:
             for group in optimizer.param_groups: group["lr"] = config.learning_rate * config.learning_rate_factor(iteration)
@@ -276,18 +324,15 @@ def train(model: SequenceModel, # is trained in place
             iteration += 1
             bar.update()
             if iteration % log_every == 0 or iteration == config.iterations:
-                now = time.perf_counter()
-                seconds, clock = seconds + now - clock, now
+                seconds, clock = seconds + time.perf_counter() - clock, time.perf_counter()
                 history.append({"iteration": iteration, "loss": loss, "gradient_norm": norm, "learning_rate": optimizer.param_groups[0]["lr"],
                                 "seconds": seconds, "data_seconds": data_seconds})
                 accelerator.log(history[-1], step=iteration)
                 bar.set_postfix(loss=f"{loss:.4f}")
             if iteration % checkpoint_every == 0 or iteration == config.iterations:
-                if on_checkpoint is not None:
-                    history.append({"iteration": iteration, "seconds": seconds, "data_seconds": data_seconds} | on_checkpoint(iteration, model))
-                    clock = time.perf_counter()
-                    model.train()
-                save(iteration)
+                save(iteration) # before `on_checkpoint`, which may fail
+                if _observe(on_checkpoint, iteration, model, history, seconds, data_seconds): save(iteration)
+                clock = time.perf_counter()
             if interrupted():
                 save(iteration)
                 raise KeyboardInterrupt(f"stopped after iteration {iteration}; the same call continues from there")
@@ -302,26 +347,67 @@ def _prepare(model, config, tracker, folder): # accelerator, the model as it run
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay)
     return accelerator, *accelerator.prepare(model.train(), optimizer)
 
+# %% ../nbs/10_training.ipynb #c032d
 def _resume(checkpoint, fingerprint, model, optimizer): # iteration and history
     if not checkpoint.exists(): return 0, []
     tensors, header = load_tensors(checkpoint, fingerprint)
-    _restore_training_state(tensors, model, optimizer)
+    try: _restore_training_state(tensors, model, optimizer)
+    except (RuntimeError, ValueError):
+        raise ValueError(f"{checkpoint.name} is of another model: use another folder, "
+                         "or delete it") from None
     return header["iteration"], header["history"]
 
-def _check_options(*, progress, **numbers):
+# %% ../nbs/10_training.ipynb #c032f
+def _check_options(config, folder, *, progress, **numbers):
+    if not isinstance(config, TrainingConfig):
+        raise TypeError(f"config is {config!r}: give a TrainingConfig")
+    if not isinstance(folder, (str, os.PathLike)):
+        raise TypeError(f"folder is {folder!r}: give the path of a folder")
+    if Path(folder).expanduser().is_file():
+        raise ValueError(f"folder {Path(folder).name} is a file: give the path of a folder")
     Flag()("progress", progress)
     for name, number in numbers.items(): Whole(1, most=2**24)(name, number)
 
+def _check_length(trajectories, config, length,
+                  segment_length): # before any work, what a later batch would find
+    if length % segment_length:
+        raise ValueError(f"length is {length}: give a multiple of the model's segment_length, "
+                         f"{segment_length}")
+    stages = [config.iterations - 1, *(until - 1 for until, _ in config.curriculum or ())]
+    allowed = max(config.longest_trajectory(min(stage, config.iterations - 1)) for stage in stages)
+    longest = trajectories.lengths[trajectories.lengths <= allowed].max(initial=0)
+    if isinstance(trajectories, Trajectories) and longest > length:
+        raise ValueError(f"an episode of {longest} steps does not fit in K·N = {length}: raise "
+                         "length, or cut episodes by trajectories.pieces(length)")
+
+# %% ../nbs/10_training.ipynb #c032g
+def _observe(on_checkpoint, iteration, model, history, seconds,
+             data_seconds): # whether anything was added to the history
+    done = any(line["iteration"] == iteration and "loss" not in line for line in history)
+    if on_checkpoint is None or done: return False
+    told = on_checkpoint(iteration, model)
+    if not isinstance(told, (dict, type(None))):
+        raise TypeError(f"on_checkpoint returned {told!r}: return a dict of numbers, or None")
+    # numpy's and torch's numbers, too
+    told = json.loads(json.dumps(told or {}, default=lambda number: number.tolist()))
+    spent = {"seconds": seconds, "data_seconds": data_seconds}
+    history.append({"iteration": iteration} | spent | told)
+    model.train()
+    return True
+
 def _save_checkpoint(accelerator, path, model, optimizer, fingerprint, history, iteration):
     if not accelerator.is_main_process: return
-    save_tensors(path, _training_state(model, optimizer), fingerprint=fingerprint, iteration=iteration, history=history)
+    save_tensors(path, _training_state(model, optimizer), fingerprint=fingerprint,
+                 iteration=iteration, history=history)
 
+# %% ../nbs/10_training.ipynb #c032b
 def _own_indices(trajectories, config, iteration, accelerator): # this process's share of a batch, longest first
     allowed = np.flatnonzero(trajectories.lengths <= config.longest_trajectory(iteration))
     if not len(allowed): raise ValueError(f"the curriculum allows {config.longest_trajectory(iteration)} steps at iteration {iteration}, and the shortest trajectory has {trajectories.lengths.min()}")
     indices = allowed[batch_indices(len(allowed), config.batch_size, iteration, config.seed)[accelerator.process_index::accelerator.num_processes]]
     return indices[np.argsort(-trajectories.lengths[indices], kind="stable")]
 
+# %% ../nbs/10_training.ipynb #c032e
 def _train_batch(accelerator, wrapped, model, optimizer, batch, config, iteration):
     losses, norm = [], None
 
@@ -331,11 +417,13 @@ def _train_batch(accelerator, wrapped, model, optimizer, batch, config, iteratio
         optimizer.zero_grad()
         return float(norm)
 
-    for loss in trajectory_losses(wrapped, batch, model.segment_length, model.head.loss, config.bptt, config.segment_loss):
+    for loss in trajectory_losses(wrapped, batch, model.segment_length, model.head.loss,
+                                  config.bptt, config.segment_loss):
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
-            raise FloatingPointError(f"the loss is {losses[-1]} at iteration {iteration}: lower learning_rate or max_grad_norm, or look at "
-                                     "the data; the last checkpoint is from before")
+            raise FloatingPointError(f"the loss is {losses[-1]} at iteration {iteration}: lower "
+                                     "learning_rate or max_grad_norm, or look at the data; the "
+                                     "last checkpoint is from before")
         accelerator.backward(loss)
         if config.update == "segment": norm = update()
     if config.update == "batch": norm = update()

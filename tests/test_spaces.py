@@ -128,6 +128,7 @@ def test_space(name, tmp_path):
             self.t = 0
             return self.observation_space.sample(), {}
         def step(self, taken):
+            taken = np.asarray(taken)
             assert self.action_space.contains(taken), f"{taken!r} is not in {self.action_space}"
             self.t += 1
             return self.observation_space.sample(), 1., self.t >= 6, False, {}

@@ -39,7 +39,6 @@ from gymnasium import spaces
 from PIL import Image
 from rate_nb import dqn_replay, experiments, figures, generators, memory, probes, speed
 from rate_nb.acting import Agent
-from rate_nb.baselines.behavior_cloning import BehaviorCloning
 from rate_nb.collection import (collect, collect_to_disk, dataset_folder, first_seed, get_dataset,
                                 load_dataset)
 from rate_nb.encoders import Quantities
@@ -445,10 +444,9 @@ def _(**given):
 
 
 for name in model_names():
-    call = BehaviorCloning if name.startswith("bc_") else model_builder(name)
-    known = inspect.signature(call).parameters
+    known = inspect.signature(model_builder(name)).parameters
     short = {option: TINY[option] for option in ("d_model", "segment_length") if option in known}
-    thing(call, f"make_model {name}", but=("backbone",), **short)(
+    thing(model_builder(name), f"make_model {name}", **short)(
         lambda name=name, **given: outputs(build(name, **given)))
 
 
@@ -758,7 +756,7 @@ INSIDE = {
     # pieces of models: RATEConfig and BehaviorCloning check their sizes
     "attention": """sinusoid slanted keep_mask Dropout distance_table relative_attention
                     attention_mask RelativeAttention""",
-    "baselines.behavior_cloning": "FeedForward LSTM GRU",
+    "baselines.behavior_cloning": "FeedForward LSTM GRU BehaviorCloning",
     "encoders": """ImageEncoder VectorEncoder CodeEncoder GridEncoder GreyEncoder PartsEncoder
                    Standardize observation_encoder action_encoder ReturnEncoder DiscreteHead MultiDiscreteHead
                    ContinuousHead action_head""",
@@ -771,7 +769,7 @@ INSIDE = {
                      stage_skill record download spread_out stage_folder generator_folder""",
     "training": "default_fingerprint",
     "figures": "group_edges label_tokens",
-    "spaces": "to_array observations_in",
+    "spaces": "to_array observations_in check_scale",
     # results, rules, and numpy's own argument
     "evaluation": "Episodes iqm",
     "checks": "Number Whole Flag Choice",

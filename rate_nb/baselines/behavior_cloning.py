@@ -7,6 +7,7 @@ __all__ = ['BACKBONES', 'FeedForward', 'LSTM', 'GRU', 'BehaviorCloning', 'bc_mlp
 
 # %% ../../nbs/baselines/00_behavior_cloning.ipynb #c003
 import torch
+from fastcore.meta import delegates
 from torch import Tensor, nn
 
 from ..checks import Choice, Whole
@@ -107,14 +108,17 @@ class BehaviorCloning(SequenceModel):
         return self.head(features.squeeze(1)), (memory, told)
 
 # %% ../../nbs/baselines/00_behavior_cloning.ipynb #c013
-def bc_mlp(observation_space, action_space, **config) -> BehaviorCloning: # config: options of `BehaviorCloning`
+@delegates(BehaviorCloning)
+def bc_mlp(observation_space, action_space, **kwargs) -> BehaviorCloning: # options of `BehaviorCloning`
     "Behaviour cloning without memory."
-    return BehaviorCloning(observation_space, action_space, backbone="mlp", **config)
+    return BehaviorCloning(observation_space, action_space, backbone="mlp", **kwargs)
 
-def bc_lstm(observation_space, action_space, **config) -> BehaviorCloning: # config: options of `BehaviorCloning`
+@delegates(BehaviorCloning)
+def bc_lstm(observation_space, action_space, **kwargs) -> BehaviorCloning: # options of `BehaviorCloning`
     "Behaviour cloning with an LSTM."
-    return BehaviorCloning(observation_space, action_space, backbone="lstm", **config)
+    return BehaviorCloning(observation_space, action_space, backbone="lstm", **kwargs)
 
-def bc_gru(observation_space, action_space, **config) -> BehaviorCloning: # config: options of `BehaviorCloning`
+@delegates(BehaviorCloning)
+def bc_gru(observation_space, action_space, **kwargs) -> BehaviorCloning: # options of `BehaviorCloning`
     "Behaviour cloning with a GRU."
-    return BehaviorCloning(observation_space, action_space, backbone="gru", **config)
+    return BehaviorCloning(observation_space, action_space, backbone="gru", **kwargs)

@@ -6,11 +6,11 @@
 __all__ = ['Plan', 'choose', 'text', 'Contestant', 'as_list', 'plan_study', 'check_parameters', 'noted_data']
 
 # %% ../../nbs/recipes/00_base.ipynb #c003
-import ast
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from symtable import symtable
 from typing import Any
 
 import numpy as np
@@ -95,9 +95,15 @@ def plan_study(presets: dict, # name -> preset, which has `seeds`, a number
 # %% ../../nbs/recipes/00_base.ipynb #c014c
 def _injected(cells: list[str]) -> list[str]: # names that papermill set
     sources = [cell for cell in cells if cell.lstrip().startswith("# Parameters\n")]
-    lines = [line for source in sources for line in ast.parse(source).body
-             if isinstance(line, ast.Assign)]
-    return [target.id for line in lines for target in line.targets if isinstance(target, ast.Name)]
+    return [name for source in sources for name in _assigned(source)]
+
+def _assigned(source): # all names that it gives a value to, however
+    try: names = symtable(source, "parameters", "exec").get_symbols()
+    except SyntaxError as error:
+        raise ValueError(f"the cell '# Parameters' cannot be read ({error.msg}, line "
+                         f"{error.lineno}): leave nothing but assignments in it, restart the "
+                         "kernel, and run all cells") from None
+    return [name.get_name() for name in names if name.is_assigned()]
 
 def _checked(what, value, known): # known: see `check_parameters`
     if isinstance(known, list):
@@ -117,6 +123,9 @@ def check_parameters(variables: dict, # the notebook's `globals()`
     Raises ValueError or TypeError for names that papermill was given and the notebook does not
     know, and for values that it has not."""
     for name in _injected(variables.get("In", [])): choose("parameter", known, name)
+    if missing := [name for name in known if name not in variables]:
+        raise ValueError(f"no value for parameter {missing[0]!r}: run the notebook's cell tagged "
+                         "parameters first")
     return [_checked(name, variables[name], values) for name, values in known.items()]
 
 # %% ../../nbs/recipes/00_base.ipynb #c016

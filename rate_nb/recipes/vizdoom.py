@@ -174,8 +174,9 @@ def _detached(chosen, preset, seeds, models):
 # %% ../../nbs/recipes/01_vizdoom.ipynb #c026
 def _remedies(chosen, preset, seeds, models):
     def nine(recipe):
-        context = dict(segment_length=-(-chosen.train_steps//9), num_segments=9)
-        return replace(recipe, name="RATE, nine segments", model_options=recipe.model_options | context)
+        steps = -(-chosen.train_steps//9)
+        return replace(recipe, name="RATE, nine segments", length=-(-recipe.length//steps)*steps, # whole segments
+                       model_options=recipe.model_options | dict(segment_length=steps, num_segments=9))
     recipes = [vizdoom_recipe("RATE", preset, seed) for seed in seeds if "RATE" in models]
     return ([(recipe, [play_whole(chosen), play_whole(chosen, sample=True)]) for recipe in recipes] +
             [(nine(recipe), [play_whole(chosen), imitate(chosen)]) for recipe in recipes])

@@ -6,7 +6,6 @@
 __all__ = ['TASKS', 'Expert', 'LabellingExpert', 'RestingVectorEnv', 'Task', 'register_task', 'task_names', 'make_task']
 
 # %% ../../nbs/tasks/00_base.ipynb #c003
-import inspect
 from dataclasses import fields
 from typing import Any, ClassVar, Protocol
 
@@ -108,10 +107,9 @@ class Task:
         "The player whose episodes are recorded."
         raise NotImplementedError(f"{type(self).__name__} must define make_expert()")
 
-    def success(
-        self,
-        returns: np.ndarray,  # (episodes,) sum of the rewards of each episode
-    ) -> np.ndarray:  # (episodes,) bool
+    def success(self,
+                returns: np.ndarray,  # (episodes,) sum of the rewards of each episode
+               ) -> np.ndarray:  # (episodes,) bool
         "Which episodes count as solved."
         raise NotImplementedError(f"{type(self).__name__} must define success()")
 
@@ -175,10 +173,9 @@ def make_task(
     name: str,  # a registered name, or 'package.module:Class'
     **options,  # the fields of that task
 ) -> Task:
-    "Build a task by name; ValueError if the name or an option is unknown."
-    cls = TASKS.find(name)
-    try:
-        inspect.signature(cls).bind(**options)
-    except TypeError as error:
-        raise ValueError(f"task {name!r}: {error}; its options: {inspect.signature(cls)}") from None
-    return cls(**options)
+    "Build a task by name; ValueError if the name or an option is unknown, or for what is no task."
+    task = TASKS.find_for(name, **options)(**options)
+    if not {part for part in dir(Task) if not part.startswith('_')} <= set(dir(task)):
+        raise ValueError(f"task {name!r} gives an object of type {type(task).__name__}: name a "
+                         "subclass of Task")
+    return task
