@@ -194,7 +194,7 @@ def _encode(task, frames, mirror, progress): # all that is told of the episodes 
     else: last = _encode_rows(task, frames.last_observations, final, mirror, False)
     return Trajectories.concatenate(
         Trajectories(features, actions, frames.rewards, frames.lengths, frames.clues,
-                     frames.terminated, frames.truncated, after)
+                     frames.terminated, frames.truncated, after, frames.rewards_after)
         for (features, actions), (after, _) in zip(steps, last))
 
 def _encode_rows(task, observations, actions, mirror, progress):
