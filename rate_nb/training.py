@@ -8,7 +8,6 @@ __all__ = ['SCHEDULES', 'NUMERICS', 'TrainingConfig', 'batch_indices', 'detached
            'train']
 
 # %% ../nbs/10_training.ipynb #c003
-import copy
 import hashlib
 import json
 import math
@@ -248,16 +247,10 @@ def fit_to_model(trajectories: Trajectories | Windows, # any data
         conform(Discrete(model.num_clues), trajectories.clues, "clues")
     actions = conform(model.action_space, trajectories.actions, "actions")
     check_bounds(model.action_space, actions, "actions")
-    return _with_arrays(trajectories, observations, actions)
+    return trajectories.with_arrays(observations, actions)
 
 # %% ../nbs/10_training.ipynb #c029h
-def _with_arrays(data, observations, actions): # a copy with other arrays, and all else as it was
-    data = copy.copy(data)
-    if isinstance(data, Windows):
-        data.trajectories = _with_arrays(data.trajectories, observations, actions)
-    else: data.actions = actions
-    data.observations = observations
-    return data
+#| export
 
 # %% ../nbs/10_training.ipynb #c029e
 def default_fingerprint(model: SequenceModel, trajectories: Trajectories | Windows,
