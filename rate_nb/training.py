@@ -249,9 +249,6 @@ def fit_to_model(trajectories: Trajectories | Windows, # any data
     check_bounds(model.action_space, actions, "actions")
     return trajectories.with_arrays(observations, actions)
 
-# %% ../nbs/10_training.ipynb #c029h
-#| export
-
 # %% ../nbs/10_training.ipynb #c029e
 def default_fingerprint(model: SequenceModel, trajectories: Trajectories | Windows,
                         config: "TrainingConfig", length: int) -> str:
@@ -299,12 +296,12 @@ def train(model: SequenceModel, # is trained in place
     accelerator, wrapped, optimizer = _prepare(model, config, tracker, folder)
     checkpoint = folder/"checkpoint.safetensors"
     iteration, history = _resume(checkpoint, fingerprint, model, optimizer)
-
     save = partial(_save_checkpoint, accelerator, checkpoint, model, optimizer, fingerprint, history)
     clock, last = time.perf_counter(), history[-1] if history else {"seconds": 0., "data_seconds": 0.}
     seconds, data_seconds = last["seconds"], last["data_seconds"]
     bar = tqdm(total=config.iterations, initial=iteration, desc="training", disable=not progress or not accelerator.is_main_process)
-    if iteration and iteration % checkpoint_every == 0: _observe(on_checkpoint, iteration, model, history, seconds, data_seconds)
+    if iteration and (iteration % checkpoint_every == 0 or iteration == config.iterations): # it may have been killed there
+        _observe(on_checkpoint, iteration, model, history, seconds, data_seconds)
     with deferred_interrupt() as interrupted, bar:
         while iteration < config.iterations:
             for group in optimizer.param_groups: group["lr"] = config.learning_rate * config.learning_rate_factor(iteration)
