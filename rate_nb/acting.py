@@ -9,7 +9,6 @@ __all__ = ['Agent']
 import numpy as np
 import torch
 from gymnasium import spaces
-from torch import Tensor
 
 from .checks import Flag, Number, Whole
 from .sequence_model import SequenceModel

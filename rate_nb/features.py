@@ -17,7 +17,7 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
-from torch import Tensor, nn
+from torch import nn
 from tqdm.auto import tqdm
 
 from .checks import Flag, Whole

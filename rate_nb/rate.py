@@ -265,7 +265,7 @@ def forward(self: RATE, segment: Segment, # (batch, K, …)
            ) -> tuple[Tensor, tuple]: # output (batch, K, n), next memory
     "Predict the action of every step of a segment, and what the next segment is to remember."
     tokens, cache = self.start(len(segment.mask), segment.clue) if memory is None else memory
-    m, steps = self.config.memory_tokens, self.embed(segment)
+    steps = self.embed(segment)
     plans, table = self._plan(steps.shape[1], cache.shape[2])
     x, hidden = torch.cat([tokens, steps, tokens], 1), []
     for layer, states, plan in zip(self.layers, cache.unbind(1), plans):

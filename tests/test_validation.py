@@ -24,7 +24,7 @@ import types
 import typing
 from collections.abc import Callable
 from contextlib import closing, contextmanager
-from dataclasses import asdict, astuple, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, astuple, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
