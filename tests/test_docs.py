@@ -207,7 +207,8 @@ def test_lab_shows_pictures_takes_a_port_and_runs_as_root():
     command = ["make", "-n", "lab", "PORT=8899"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    started = done.stdout.replace("\\\n", " ").splitlines()[-1]
+    lines = done.stdout.replace("\\\n", " ").splitlines() # make may say where it works
+    (started,) = [line for line in lines if "root_dir=" in line]
     served = Path(re.search(r"root_dir='(.+?)'", started).group(1))
     assert (ROOT/"results").is_relative_to(served), f"{served} is served, and results/ is not in it"
     assert "--port=8899" in started
