@@ -9,8 +9,8 @@ from conftest import ROOT
 
 MODULE = '''
 from rate_nb.memory import GateValve
-from rate_nb.sequence_model import make_model
-from rate_nb.tasks.tmaze import TMaze
+from rate_nb.models.sequence_model import make_model
+from rate_nb.envs.tmaze.task import TMaze
 
 class Maze(TMaze):
     name = "my_maze"
@@ -21,7 +21,7 @@ def model(observation_space, action_space, **options):
 class Valve(GateValve):
     def __init__(self, d_model, num_heads): super().__init__(d_model)
 
-def count_weights(model, recipe, places, *, times=1):
+def count_weights(model, recipe, paths, *, times=1):
     weights = sum(weight.numel() for weight in model.parameters())
     return {"weights": times*weights, "valve": type(model.valve).__name__}
 '''
@@ -29,10 +29,10 @@ def count_weights(model, recipe, places, *, times=1):
 SCRIPT = '''
 import sys
 from pathlib import Path
-from rate_nb.experiments import MEASUREMENTS, Measurement, Places, Recipe, sweep
+from rate_nb.engine.runs import MEASUREMENTS, Measurement, Paths, Recipe, sweep
 from rate_nb.memory import VALVES
-from rate_nb.sequence_model import register_model
-from rate_nb.tasks.base import register_task
+from rate_nb.models.sequence_model import register_model
+from rate_nb.engine.tasks import register_task
 from rate_nb.training import TrainingConfig
 
 def recipe(seed, task, model, valve):
@@ -46,7 +46,7 @@ def attempt(registered, by_place, kind):
     asked = [Measurement("play", dict(episodes=2)), Measurement(kind, dict(times=3))]
     plan = [(recipe(seed, *names), asked)
             for seed, names in enumerate((registered, by_place))]
-    return sweep(plan, Places.under(Path(sys.argv[1])), jobs=2, progress=False)
+    return sweep(plan, Paths.under(Path(sys.argv[1])), jobs=2, progress=False)
 '''
 
 FOUND = SCRIPT + '''
@@ -65,8 +65,8 @@ if __name__ == "__main__":
 '''
 
 IN_THE_SCRIPT = SCRIPT + MODULE + '''
-from rate_nb.tasks.base import TASKS
-from rate_nb.sequence_model import MODELS
+from rate_nb.engine.tasks import TASKS
+from rate_nb.models.sequence_model import MODELS
 
 def refused(**names):
     things = dict(task="tmaze", model="rate", valve="gate", kind="play") | names

@@ -12,8 +12,9 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import ROOT, all_notebooks, notebook_id
-from rate_nb.experiments import Places
-from rate_nb.recipes import atari, mujoco
+from rate_nb.engine.runs import Paths
+from rate_nb.envs.atari import study as atari
+from rate_nb.envs.mujoco import study as mujoco
 
 SIMULATORS = ("vizdoom", "minigrid", "mujoco", "dm_control", "ale_py", "memory_maze", "popgym")
 MACHINE_PATH = re.compile(r"(?<![\w.])/(home|root|Users|tmp|work|var|usr|opt|mnt)/|[A-Z]:\\\\")
@@ -49,15 +50,15 @@ def tracked() -> list[Path]:
 
 # ---- what is made from something else is up to date ----
 
-STUDIES = [f"rate_nb.recipes.{path.stem}" for path in sorted((ROOT/"rate_nb"/"recipes").glob("*.py")) if path.stem not in ("__init__", "base")]
+STUDIES = [f"rate_nb.envs.{path.parent.name}.study" for path in sorted((ROOT/"rate_nb"/"envs").glob("*/study.py"))]
 
 
 @pytest.mark.parametrize("module", STUDIES)
 def test_results_answer_what_laptop_asks(module):
     "A change that gives recipes or questions another key would have readers run again what is already measured."
-    recipes, places, kept = importlib.import_module(module), Places.under(ROOT), set(tracked())
+    recipes, paths, kept = importlib.import_module(module), Paths.under(ROOT), set(tracked())
     (plan,) = [value for name, value in vars(recipes).items() if name.endswith("_plan")]
-    wanted = {places.row(recipe): questions for study in recipes.STUDIES for recipe, questions in plan(study, "laptop")}
+    wanted = {paths.row(recipe): questions for study in recipes.STUDIES for recipe, questions in plan(study, "laptop")}
     assert not [path.name for path in wanted if path not in kept], "not in git: run the study at laptop, or give the recipes their old keys back"
     unanswered = [path.name for path, questions in wanted.items() if not {question.key for question in questions} <= json.loads(path.read_text())["measurements"].keys()]
     assert not unanswered, "rows lack measurements that the plans ask for"

@@ -12,10 +12,10 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 from minigrid.wrappers import ImgObsWrapper
 from rate_nb.acting import Agent
-from rate_nb.collection import collect
+from rate_nb.engine.collection import collect
 from rate_nb.evaluation import imitation_scores, play
-from rate_nb.sequence_model import make_model
-from rate_nb.tasks.base import Task
+from rate_nb.models.sequence_model import make_model
+from rate_nb.engine.tasks import Task
 from rate_nb.training import TrainingConfig, train
 from rate_nb.trajectories import Trajectories
 
@@ -170,8 +170,8 @@ def test_discrete_actions_in_any_form(form, tmp_path):
 def test_training_reads_observations_on_disk_only_as_it_learns(tmp_path, monkeypatch):
     "The scan of a dataset happens when it is made; training takes its result from the manifest."
     from rate_nb import trajectories
-    from rate_nb.collection import get_dataset
-    from rate_nb.tasks.base import make_task
+    from rate_nb.engine.collection import get_dataset
+    from rate_nb.engine.tasks import make_task
     task = make_task("tmaze", corridor_length=7)
     get_dataset(task, 20, 0, tmp_path, progress=False)
     loaded, _ = get_dataset(task, 20, 0, tmp_path, progress=False)

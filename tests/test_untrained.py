@@ -16,10 +16,10 @@ from gymnasium import spaces
 from gymnasium.vector import VectorWrapper
 from rate_nb.acting import Agent
 from rate_nb.evaluation import ExpertAgent, play
-from rate_nb.experiments import Measurement, Places, Recipe, build_model, measure, trained_model
-from rate_nb.probes import Prompted, memory_trace, separation
-from rate_nb.sequence_model import make_model
-from rate_nb.tasks.base import make_task
+from rate_nb.engine.runs import Measurement, Paths, Recipe, build_model, measure, trained_model
+from rate_nb.analysis.probes import Prompted, memory_trace, separation
+from rate_nb.models.sequence_model import make_model
+from rate_nb.engine.tasks import make_task
 from rate_nb.training import TrainingConfig
 from scipy import stats
 
@@ -102,9 +102,9 @@ def untrained(name, task):
 
 EVERY, ONE = ("rate", "dt", "bc_mlp"), ("rate",)  # models; one where the simulator is slow
 BY_SUCCESS = {"tmaze": dict(corridor_length=10), "retrieval": dict(episode_length=12),
-              "minigrid_memory": dict(size=11)}
+              "minigrid": dict(size=11)}
 BY_RETURN = {"atari": (dict(game="breakout", max_steps=300), 4, ONE),
-             "vizdoom_two_colors": (dict(max_steps=90, expert_noise=0.), 5, ONE),
+             "vizdoom": (dict(max_steps=90, expert_noise=0.), 5, ONE),
              "memory_maze": (dict(max_steps=120, expert_noise=0.), 4, ONE),
              "mujoco": (dict(environment="halfcheetah"), 4, EVERY)}
 
@@ -149,11 +149,11 @@ MAZE, EPISODES = dict(corridor_length=7), 100
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory): return Places.under(tmp_path_factory.mktemp("untrained"))
+def paths(tmp_path_factory): return Paths.under(tmp_path_factory.mktemp("untrained"))
 
 
 @pytest.fixture(scope="module")
-def trained(places): return trained_model(RECIPE, places, progress=False)[0]
+def trained(paths): return trained_model(RECIPE, paths, progress=False)[0]
 
 
 def habit(action: int):
@@ -166,21 +166,21 @@ def habit(action: int):
     return model
 
 
-def answers(model, places, kind, **options):
-    return measure(Measurement(kind, MAZE | dict(seed=7) | options), model, RECIPE, places)
+def answers(model, paths, kind, **options):
+    return measure(Measurement(kind, MAZE | dict(seed=7) | options), model, RECIPE, paths)
 
 
 @pytest.mark.parametrize("kind, options",
                          [("play", {}), ("prompted play", {}), ("prompted play", dict(steps=3))],
                          ids=str)
-def test_success_of_probes(kind, options, trained, places):
-    def success(model): return answers(model, places, kind, episodes=EPISODES, **options)["success"]
+def test_success_of_probes(kind, options, trained, paths):
+    def success(model): return answers(model, paths, kind, episodes=EPISODES, **options)["success"]
     best = max(success(habit(action)) for action in range(4))
     assert not more_successes(success(build_model(RECIPE)), best, EPISODES)
     assert more_successes(success(trained), best, EPISODES)
 
 
-def test_prompted_play_leaves_the_answer_to_the_model(places):
+def test_prompted_play_leaves_the_answer_to_the_model(paths):
     "In retrieval the expert's first action is the question, and must not be the answer, too."
     task = make_task("retrieval", episode_length=30)
     def success(player): return play(player, task, EPISODES, seed=0).success_rate
@@ -189,13 +189,13 @@ def test_prompted_play_leaves_the_answer_to_the_model(places):
     assert success(Prompted(untrained("rate", task), 1., task.make_expert(), 30)) == 1
 
 
-def test_noise(trained, places):
+def test_noise(trained, paths):
     """With the memory destroyed a trained model is no better than a guess; an untrained one never
     is."""
     def success(model, alpha):
-        return answers(model, places, "noise", part="tokens", alpha=alpha,
+        return answers(model, paths, "noise", part="tokens", alpha=alpha,
                        episodes=EPISODES)["success"]
-    best = max(answers(habit(action), places, "play", episodes=EPISODES)["success"]
+    best = max(answers(habit(action), paths, "play", episodes=EPISODES)["success"]
                for action in range(4))
     for alpha in (0., 1.):
         assert not more_successes(success(build_model(RECIPE), alpha), best, EPISODES)
@@ -203,9 +203,9 @@ def test_noise(trained, places):
     assert more_successes(success(trained, 0.), 0.5, EPISODES)
 
 
-def test_noisy_episodes(trained, places):
+def test_noisy_episodes(trained, paths):
     def won(model, alpha): # a share
-        returns = answers(model, places, "noisy episodes", part="tokens", alpha=alpha,
+        returns = answers(model, paths, "noisy episodes", part="tokens", alpha=alpha,
                           episodes=EPISODES)["returns"]
         return np.mean(np.array(returns) > 0)
     assert not more_successes(won(build_model(RECIPE), 1.), 0, EPISODES)
@@ -213,20 +213,20 @@ def test_noisy_episodes(trained, places):
     assert more_successes(won(trained, 0.), 0.5, EPISODES)
 
 
-def test_recall(trained, places):
+def test_recall(trained, paths):
     "Any player without memory has a sum of 1 at most: no margin is needed."
-    def total(model): return answers(model, places, "recall", episodes=EPISODES)["sum"]
+    def total(model): return answers(model, paths, "recall", episodes=EPISODES)["sum"]
     best = max(total(habit(action)) for action in range(4))
     assert best == pytest.approx(1, abs=1e-5)
     assert total(build_model(RECIPE)) <= best < total(trained)
 
 
-def test_imitation(trained, places):
+def test_imitation(trained, paths):
     """Counted by episode, of which each has one step that takes memory; steps of an episode are
     no independent draws."""
     def accuracy(model):
         return measure(Measurement("imitation", dict(num_trajectories=EPISODES, data_seed=1)),
-                       model, RECIPE, places)["accuracy"]
+                       model, RECIPE, paths)["accuracy"]
     best = max(accuracy(habit(action)) for action in range(4))
     assert not more_successes(accuracy(build_model(RECIPE)), best, EPISODES)
     assert more_successes(accuracy(trained), best, EPISODES)
@@ -249,7 +249,7 @@ def test_readable_memory(trained):
     assert more_successes(readable(trained, False), 0.5, EPISODES)
 
 
-def test_attention(trained, places):
+def test_attention(trained, paths):
     "Weights are shares: they sum to one, whoever attends."
     for model in (trained, build_model(RECIPE)):
-        assert np.allclose(np.sum(answers(model, places, "attention")["maps"], -1), 1, atol=0.02)
+        assert np.allclose(np.sum(answers(model, paths, "attention")["maps"], -1), 1, atol=0.02)

@@ -37,23 +37,33 @@ import torch._dynamo # optimizers import it when they are first made: not within
 from conftest import ROOT
 from gymnasium import spaces
 from PIL import Image
-from rate_nb import dqn_replay, experiments, figures, generators, memory, probes, speed
+from rate_nb import memory
+from rate_nb.analysis import probes
+from rate_nb.engine import figures, speed
+from rate_nb.engine import runs as experiments
+from rate_nb.envs.atari import dqn_replay
+from rate_nb.envs.atari import task as atari
+from rate_nb.envs.memory_maze import task as memory_maze
+from rate_nb.envs.minigrid import task as minigrid
+from rate_nb.envs.mujoco import generator as generators
+from rate_nb.envs.mujoco import task as mujoco
+from rate_nb.envs.retrieval import task as retrieval
+from rate_nb.envs.tmaze import task as tmaze
+from rate_nb.envs.vizdoom import task as vizdoom
 from rate_nb.acting import Agent
-from rate_nb.collection import (collect, collect_to_disk, dataset_folder, first_seed, get_dataset,
+from rate_nb.engine.collection import (collect, collect_to_disk, dataset_folder, first_seed, get_dataset,
                                 load_dataset)
 from rate_nb.encoders import Quantities
-from rate_nb.evaluation import (ExpertAgent, RandomAgent, bootstrap_interval, film,
+from rate_nb.evaluation import (ExpertAgent, RandomAgent, bootstrap_interval, rollout_video,
                                 imitation_scores, play, say_scores, seed_interval, success_interval)
-from rate_nb.features import EncodedTask, get_encoded_dataset
-from rate_nb.frames import FrameStacks, stacked
+from rate_nb.engine.encoded import EncodedTask, get_encoded_dataset
+from rate_nb.core.frames import FrameStacks, stacked
 from rate_nb.rate import RATE, RATEConfig
-from rate_nb.recipes import tmaze as recipes
-from rate_nb.recipes.base import Contestant, plan_study
-from rate_nb.sequence_model import make_model, model_builder, model_names
-from rate_nb.tasks import (atari, memory_maze, minigrid_memory, mujoco, retrieval, tmaze,
-                           vizdoom_two_colors)
-from rate_nb.tasks.base import Task, make_task
-from rate_nb.tasks.workers import WorkerVectorEnv
+from rate_nb.envs.tmaze import study as recipes
+from rate_nb.engine.study import Contestant, plan_study
+from rate_nb.models.sequence_model import make_model, model_builder, model_names
+from rate_nb.engine.tasks import Task, make_task
+from rate_nb.engine.workers import WorkerVectorEnv
 from rate_nb.training import TrainingConfig, batch_indices, train, trajectory_losses
 from rate_nb.trajectories import Segment, Trajectories, Windows, split_segments
 
@@ -144,7 +154,7 @@ def thing(call: Callable, label: str | None = None, words: dict | None = None, b
 PLACE, NUMBER = tempfile.TemporaryDirectory(prefix="rate_nb-validation-"), itertools.count()
 TINY = dict(d_model=8, num_layers=1, num_heads=1, d_head=4, segment_length=3, memory_tokens=2,
             valve_heads=1)
-CORRIDOR, ROOM = tmaze.TMaze(3), minigrid_memory.MinigridMemory(size=7, max_steps=6)
+CORRIDOR, ROOM = tmaze.TMaze(3), minigrid.MinigridMemory(size=7, max_steps=6)
 
 
 def folder(name: str | None = None) -> Path:
@@ -219,9 +229,9 @@ def inhabited(task: Task) -> dict:
 
 
 CHEAP = {tmaze.TMaze: dict(corridor_length=3), retrieval.Retrieval: dict(episode_length=4),
-         minigrid_memory.MinigridMemory: dict(size=7), mujoco.MuJoCo: {}, atari.Atari: {}}
-DEAR = (atari.AtariNotes, vizdoom_two_colors.ViZDoomTwoColors, memory_maze.MemoryMaze,
-        memory_maze.MemoryMazeNotes)
+         minigrid.MinigridMemory: dict(size=7), mujoco.MuJoCo: {}, atari.Atari: {}}
+DEAR = (atari.AtariLabels, vizdoom.ViZDoomTwoColors, memory_maze.MemoryMaze,
+        memory_maze.MemoryMazeLabels)
 
 for kind, valid in CHEAP.items():
     thing(kind, **valid)(lambda kind=kind, **given: inhabited(kind(**given)))
@@ -240,17 +250,17 @@ def entered(kind, **given) -> list:
 
 thing(tmaze.TMazeEnv, corridor_length=3)(functools.partial(entered, tmaze.TMazeEnv))
 thing(retrieval.RetrievalEnv, episode_length=4)(functools.partial(entered, retrieval.RetrievalEnv))
-thing(minigrid_memory.MazeOptions, size=7)(
-    functools.partial(entered, minigrid_memory.MinigridMemoryEnv))
-thing(minigrid_memory.MinigridMemoryEnv)(
-    functools.partial(entered, minigrid_memory.MinigridMemoryEnv))
+thing(minigrid.MazeOptions, size=7)(
+    functools.partial(entered, minigrid.MinigridMemoryEnv))
+thing(minigrid.MinigridMemoryEnv)(
+    functools.partial(entered, minigrid.MinigridMemoryEnv))
 thing(mujoco.RobotEnv, environment="hopper")(functools.partial(entered, mujoco.RobotEnv))
 thing(atari.AtariEnv, game="pong")(functools.partial(entered, atari.AtariEnv))
-for kind in (vizdoom_two_colors.TwoColorsEnv, memory_maze.MemoryMazeEnv): # slow to start
+for kind in (vizdoom.TwoColorsEnv, memory_maze.MemoryMazeEnv): # slow to start
     thing(kind)(lambda kind=kind, **given: {name: getattr(kind(**given), name) for name in given})
 
 
-def side_by_side(make, num_envs, **given) -> list:
+def num_envs(make, num_envs, **given) -> list:
     "First observations."
     with closing(make(num_envs, **given)) as env:
         observations, _ = env.reset(seed=0)
@@ -259,13 +269,13 @@ def side_by_side(make, num_envs, **given) -> list:
 
 
 thing(tmaze.TMazeVectorEnv, num_envs=2, corridor_length=3)(
-    functools.partial(side_by_side, tmaze.TMazeVectorEnv))
+    functools.partial(num_envs, tmaze.TMazeVectorEnv))
 thing(retrieval.RetrievalVectorEnv, num_envs=2, episode_length=3)(
-    functools.partial(side_by_side, retrieval.RetrievalVectorEnv))
-thing(minigrid_memory.MinigridMemoryVectorEnv, num_envs=2)(
-    functools.partial(side_by_side, minigrid_memory.MinigridMemoryVectorEnv))
+    functools.partial(num_envs, retrieval.RetrievalVectorEnv))
+thing(minigrid.MinigridMemoryVectorEnv, num_envs=2)(
+    functools.partial(num_envs, minigrid.MinigridMemoryVectorEnv))
 thing(Task.make_vector_env, "Task.make_vector_env", num_envs=2)(
-    functools.partial(side_by_side, functools.partial(Task.make_vector_env, CORRIDOR)))
+    functools.partial(num_envs, functools.partial(Task.make_vector_env, CORRIDOR)))
 
 
 @thing(WorkerVectorEnv, num_envs=2, num_workers=1)
@@ -289,14 +299,14 @@ thing(tmaze.corridor_range, corridor_length=3)(tmaze.corridor_range)
 thing(tmaze.whole_range, but=("name", "least"), value=3, words={"value": "a range"})(
     lambda value: tmaze.whole_range("a range", value, 1))
 thing(retrieval.length_range, episode_length=3)(retrieval.length_range)
-thing(minigrid_memory.check_size, size=7)(minigrid_memory.check_size)
-thing(minigrid_memory.steps_needed, size=7)(minigrid_memory.steps_needed)
+thing(minigrid.check_size, size=7)(minigrid.check_size)
+thing(minigrid.steps_needed, size=7)(minigrid.steps_needed)
 thing(mujoco.normalised_score, environment="hopper", expert_return=2000.)(
     lambda **given: finite(mujoco.normalised_score(returns=[0., 9.], **given)).tolist())
 thing(atari.AtariExpert, game="pong", noise=(.1, .5))(
     lambda **given: atari.AtariExpert(**given).noise)
 for kind in (memory_maze.MemoryMazeExpert, memory_maze.NoteTaker,
-             vizdoom_two_colors.TwoColorsExpert):
+             vizdoom.TwoColorsExpert):
     thing(kind, noise=.25)(lambda kind=kind, **given: vars(kind(**given)))
 
 # -- data --
@@ -508,7 +518,7 @@ def _(segment_length, bptt, segment_loss=None):
 
 # -- acting and evaluation --
 
-@thing(Agent, target_return=1., restart_every=1)
+@thing(Agent, target_return=1., reset_return_every=1)
 def _(**given):
     agent, taken, reward = Agent(model(), **given), [], None
     agent.reset(2)
@@ -543,9 +553,9 @@ def _(episodes, **given):
     return {mark: returns.tolist() for mark, returns in found.returns_at.items()}
 
 
-@thing(film, episodes=2, seed=0, every=2)
+@thing(video, episodes=2, seed=0, every=2)
 def _(episodes, every, **given):
-    pictures, found = film(ExpertAgent(ROOM), ROOM, episodes, every=every, **given)
+    pictures, found = rollout_video(ExpertAgent(ROOM), ROOM, episodes, every=every, **given)
     assert pictures.shape[:2] == (-(-int(found.lengths.max())//every), episodes)
     return found.returns.tolist()
 
@@ -580,7 +590,7 @@ OPTIONS = dict(task_options={"corridor_length": 3}, model_options=TINY)
 QUICK = TrainingConfig(iterations=1, batch_size=2)
 
 
-def places() -> experiments.Places: return experiments.Places.under(folder("study"))
+def paths() -> experiments.Paths: return experiments.Paths.under(folder("study"))
 
 
 @functools.cache
@@ -596,32 +606,32 @@ def _(**given):
     few = min(asked.num_trajectories, 2)
     small = replace(asked, num_trajectories=few, encoder=None, mirror=None)
     outputs(experiments.build_model(small))
-    found, _ = experiments.recipe_data(small, places(), progress=False)
+    found, _ = experiments.recipe_data(small, paths(), progress=False)
     return [asked.key, asked.facts, found.batch([0], small.length).mask.tolist()]
 
 
 @thing(experiments.Measurement, words={"kind": "measurement"}, kind="play", options={"episodes": 2})
 def _(**given):
     question = experiments.Measurement(**given)
-    return [question.key, experiments.measure(question, model(), recipe(), places())["success"]]
+    return [question.key, experiments.measure(question, model(), recipe(), paths())["success"]]
 
 
-@thing(experiments.Places)
+@thing(experiments.Paths)
 def _(**given):
-    made = experiments.Places(**given)
+    made = experiments.Paths(**given)
     return [str(place(recipe())) for place in (made.row, made.run)]
 
 
 def answered(measure, **given) -> dict:
     "An answer, which JSON can hold."
-    answer = measure(model(), recipe(), places(), **given)
+    answer = measure(model(), recipe(), paths(), **given)
     kept = {key: value for key, value in answer.items() if "seconds" not in key}
     return json.loads(json.dumps(kept))
 
 MEASURES = {
     experiments.measure_play: dict(episodes=2),
     experiments.measure_imitation: dict(num_trajectories=2, data_seed=1),
-    experiments.measure_episodes: dict(episodes=2, target_return=1., restart_every=1, marks=(2,)),
+    experiments.measure_episodes: dict(episodes=2, target_return=1., reset_return_every=1, marks=(2,)),
     probes.measure_attention: dict(episodes=2), probes.measure_recall: dict(episodes=4),
     probes.measure_noise: dict(part="tokens", alpha=.5, episodes=2),
     probes.measure_prompted_play: dict(episodes=2)}
@@ -644,22 +654,22 @@ def _(**given):
 
 @thing(experiments.sweep, but=("backend",), jobs=1, progress=False)
 def _(**given):
-    plan, places = [(recipe(), [])], experiments.Places.under(folder())
-    return experiments.sweep(plan, places, backend="sequential", **given)[0]["hash"]
+    plan, paths = [(recipe(), [])], experiments.Paths.under(folder())
+    return experiments.sweep(plan, paths, backend="sequential", **given)[0]["hash"]
 
 
 thing(experiments.run, progress=False)(
-    lambda progress: experiments.run(recipe(), [], places(), progress)["hash"])
+    lambda progress: experiments.run(recipe(), [], paths(), progress)["hash"])
 thing(experiments.trained_model, progress=False)(
-    lambda progress: outputs(experiments.trained_model(recipe(), places(), progress)[0]))
+    lambda progress: outputs(experiments.trained_model(recipe(), paths(), progress)[0]))
 thing(experiments.recipe_data, progress=False)(
-    lambda progress: rewards(experiments.recipe_data(recipe(), places(), progress)[0], 2))
+    lambda progress: rewards(experiments.recipe_data(recipe(), paths(), progress)[0], 2))
 
 
-@thing(experiments.film_runs, episodes=1, seed=0, every=1, target_return=1., restart_every=2)
+@thing(experiments.rollout_videos, episodes=1, seed=0, every=1, target_return=1., reset_return_every=2)
 def _(**given):
     seen = replace(recipe(), task=ROOM.name, task_options=ROOM.options())
-    pictures, (found,) = experiments.film_runs([seen], places(), **given)
+    pictures, (found,) = experiments.rollout_videos([seen], paths(), **given)
     assert pictures.shape[1] == len(found) == given.get("episodes", 1)
     return found.returns.tolist()
 
@@ -698,10 +708,10 @@ thing(figures.attention_map, but=("title",), vmax=1.)(
     functools.partial(shown, functools.partial(figures.attention_map, np.eye(3))))
 
 
-@thing(figures.save_film)
+@thing(figures.save_video)
 def _(**given):
     pictures = np.zeros((2, 2, 8, 8, 3), np.uint8)
-    written = figures.save_film(pictures, ["a", "b"], folder("film.gif"), **given)
+    written = figures.save_video(pictures, ["a", "b"], folder("rollout.gif"), **given)
     with Image.open(written) as picture: assert picture.format == "GIF" and max(picture.size) < 100
     return written.read_bytes()
 
@@ -756,44 +766,44 @@ INSIDE = {
     # pieces of models: RATEConfig and BehaviorCloning check their sizes
     "attention": """sinusoid slanted keep_mask Dropout distance_table relative_attention
                     attention_mask RelativeAttention""",
-    "baselines.behavior_cloning": "FeedForward LSTM GRU BehaviorCloning",
+    "models.behavior_cloning": "FeedForward LSTM GRU BehaviorCloning",
     "encoders": """ImageEncoder VectorEncoder CodeEncoder GridEncoder GreyEncoder PartsEncoder
                    Standardize observation_encoder action_encoder ReturnEncoder DiscreteHead MultiDiscreteHead
                    ContinuousHead action_head""",
     "rate": "feed_forward GRUGate RATEState",
     # pieces of collect, get_dataset, make_dataset, train, curves
-    "collection": "play_round play_rounds make_manifest append_rows bring_to_disk from_minari",
-    "dqn_replay": "array_path rows_of_this_round",
-    "features": "EncodedTask encoded_source",
-    "generators": """learn_stage train_generator stage_summary stage_episodes StagePlayer
+    "engine.collection": "play_round play_rounds make_manifest append_rows bring_to_disk from_minari",
+    "envs.atari.dqn_replay": "array_path rows_of_this_round",
+    "engine.encoded": "EncodedTask encoded_source",
+    "envs.mujoco.generator": """learn_stage train_generator stage_summary stage_episodes StagePlayer
                      stage_skill record download spread_out stage_folder generator_folder""",
     "training": "default_fingerprint",
-    "figures": "group_edges label_tokens",
-    "spaces": "to_array observations_in check_scale",
+    "engine.figures": "group_edges label_tokens",
+    "core.spaces": "to_array observations_in check_scale",
     # results, rules, and numpy's own argument
     "evaluation": "Episodes iqm",
-    "checks": "Number Whole Flag Choice",
+    "core.checks": "Number Whole Flag Choice",
     # the parts of measure_all are tested
-    "speed": "measure_all",
+    "engine.speed": "measure_all",
     # studies: presets are constants; recipes, tasks and measurements check what is made of them
     "paper": "unused_parameters",
-    "recipes.atari": "LeakyValve Preset atari_recipe scores measure_seams",
-    "recipes.base": "noted_data",
-    "recipes.memory_maze": """Preset maze_task maze_recipe play_whole measure_sight score_table
+    "envs.atari.study": "LeakyValve Preset atari_recipe scores measure_seams",
+    "engine.study": "noted_data",
+    "envs.memory_maze.study": """Preset maze_task maze_recipe play_whole measure_sight score_table
                               maze_verdicts""",
-    "recipes.minigrid": "Preset maze minigrid_recipe growing_limit tests",
-    "recipes.mujoco": "Preset mujoco_recipe measure_scores scores",
-    "recipes.retrieval": "Preset retrieval_recipe",
-    "recipes.tmaze": "Preset tmaze_recipe play_at",
-    "recipes.vizdoom": "Preset two_colors vizdoom_recipe",
+    "envs.minigrid.study": "Preset maze minigrid_recipe growing_limit tests",
+    "envs.mujoco.study": "Preset mujoco_recipe measure_scores scores",
+    "envs.retrieval.study": "Preset retrieval_recipe",
+    "envs.tmaze.study": "Preset tmaze_recipe play_at",
+    "envs.vizdoom.study": "Preset two_colors vizdoom_recipe",
     # pieces of simulators and experts
-    "tasks.atari": "Game bounce steer standing coily_at quiet_steps",
-    "tasks.memory_maze": "make_maze take_notes",
-    "tasks.minigrid_memory": "draw_maze kind_at look tile_pictures",
-    "tasks.mujoco": "Robot",
-    "tasks.retrieval": "draw_episode",
-    "tasks.tmaze": "episode_facts",
-    "tasks.vizdoom_two_colors": """thing actors_text png_bytes ball pillar surface scenario_wad
+    "envs.atari.task": "Game bounce steer standing coily_at quiet_steps",
+    "envs.memory_maze.task": "make_maze take_labels",
+    "envs.minigrid.task": "draw_maze kind_at look tile_pictures",
+    "envs.mujoco.task": "Robot",
+    "envs.retrieval.task": "draw_episode",
+    "envs.tmaze.task": "episode_facts",
+    "envs.vizdoom.task": """thing actors_text png_bytes ball pillar surface scenario_wad
                                    scenario_path Engine paper_rules reference_rules plan_action
                                    plan_paths plan_values"""}
 
