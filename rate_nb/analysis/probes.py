@@ -22,7 +22,8 @@ from ..acting import Agent
 from ..core.checks import Choice, Number, Whole
 from ..engine.collection import collect
 from ..evaluation import play
-from ..engine.runs import Paths, Recipe, measure_episodes, recipe_task
+from ..engine.measurements import measure_episodes
+from ..engine.recipes import Paths, Recipe, recipe_task
 from ..engine.figures import project
 from ..rate import RATE
 from ..models.sequence_model import SequenceModel

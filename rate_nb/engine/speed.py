@@ -28,7 +28,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..acting import Agent
 from ..core.checks import Number, Whole
-from .runs import PACKAGES, PeakMemory, Paths, git_commit
+from .recipes import Paths
+from .runs import PACKAGES, PeakMemory, git_commit
 from ..models.sequence_model import SequenceModel, make_model
 from ..training import TrainingConfig, trajectory_losses
 from ..trajectories import Segment

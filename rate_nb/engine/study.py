@@ -17,8 +17,8 @@ import numpy as np
 
 from ..core.checks import Choice, Whole, check_fields
 from .collection import write_json
-from .runs import (Measurement, Paths, Recipe, folder_path, options, plain,
-                                 recipe_data)
+from .recipes import (
+    Measurement, Paths, Recipe, folder_path, options, plain, recipe_data)
 from ..training import TrainingConfig
 
 # %% ../../nbs/engine/study.ipynb #c006

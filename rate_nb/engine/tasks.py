@@ -141,6 +141,31 @@ def mirror(self: Task, observation, action) -> tuple:
     "Mirror image of a batch of observations and actions (tensors), for tasks that know no left and right."
     raise NotImplementedError(f"{type(self).__name__} has no mirror image: train without mirror")
 
+@patch
+def ready(self: Task, paths # a `rate_nb.engine.recipes.Paths`
+         ) -> Task:
+    "The task, ready to be played. A task that needs trained weights gets them here."
+    return self
+
+@patch
+def mirrored(self: Task) -> Task:
+    "The task whose dataset has a mirror image of each episode; itself if batches are mirrored."
+    return self
+
+@patch
+def mirror_batch(self: Task, batch):
+    "A batch (a Segment) of which each trajectory is mirrored with probability one half."
+    chosen = batch.mask.new_empty(len(batch.mask)).bernoulli_(0.5).nonzero().squeeze(1)
+    observation, action = batch.observation.clone(), batch.action.clone()
+    observation[chosen], action[chosen] = self.mirror(observation[chosen], action[chosen])
+    return batch._replace(observation=observation, action=action)
+
+@patch
+def build_model(self: Task, build # of observation space and action space
+               ):
+    "The untrained model that plays this task."
+    return build(self.observation_space, self.action_space)
+
 # %% ../../nbs/engine/tasks.ipynb #c022
 TASKS = Registry('task', {
     'tmaze': 'rate_nb.envs.tmaze.task:TMaze',
@@ -151,7 +176,8 @@ TASKS = Registry('task', {
     'memory_maze_labels': 'rate_nb.envs.memory_maze.task:MemoryMazeLabels',
     'mujoco': 'rate_nb.envs.mujoco.task:MuJoCo',
     'atari': 'rate_nb.envs.atari.task:Atari',
-    'atari_labels': 'rate_nb.envs.atari.task:AtariLabels'})
+    'atari_labels': 'rate_nb.envs.atari.task:AtariLabels',
+    'encoded': 'rate_nb.engine.encoded:Encoded'})
 
 
 def register_task(

@@ -21,7 +21,9 @@ from torch import nn
 
 from ...engine.collection import first_seed
 from ...evaluation import judge, say_scores, seed_interval
-from ...engine.runs import Measurement, Paths, Recipe, measure_episodes, recipe_data, results_frame
+from ...engine.measurements import measure_episodes
+from ...engine.recipes import Measurement, Paths, Recipe, recipe_data
+from ...engine.runs import results_frame
 from ...memory import CrossAttentionValve
 from ...paper import load_table
 from ...engine.study import Contestant, Plan, choose, noted_data, plan_study

@@ -19,7 +19,8 @@ from scipy import stats
 
 from ...engine.collection import write_json
 from ...evaluation import ExpertAgent, RandomAgent, judge, mean_sem, play, say_scores, seed_interval
-from ...engine.runs import Measurement, Paths, Recipe, recipe_data, results_frame
+from ...engine.recipes import Measurement, Paths, Recipe, recipe_data
+from ...engine.runs import results_frame
 from ...engine.encoded import EncodedTask
 from ...paper import load_table
 from ...engine.study import Contestant, choose, plan_study

@@ -19,7 +19,8 @@ from joblib import Parallel, delayed
 
 from ...acting import Agent
 from ...evaluation import judge, play, say_scores, seed_interval
-from ...engine.runs import Measurement, Paths, Recipe, recipe_data, recipe_task, results_frame
+from ...engine.recipes import Measurement, Paths, Recipe, recipe_data, recipe_task
+from ...engine.runs import results_frame
 from ...paper import load_table
 from ...engine.study import Contestant, choose, noted_data, plan_study
 from ...models.sequence_model import SequenceModel

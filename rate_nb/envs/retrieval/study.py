@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from ...evaluation import judge, say_scores
-from ...engine.runs import Measurement, Recipe, milestones_frame, results_frame
+from ...engine.recipes import Measurement, Recipe
+from ...engine.runs import milestones_frame, results_frame
 from ...engine.study import Contestant, choose, plan_study
 from .task import Retrieval
 from ...training import TrainingConfig

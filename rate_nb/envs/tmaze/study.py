@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from ...evaluation import judge
-from ...engine.runs import Measurement, Recipe, results_frame
+from ...engine.recipes import Measurement, Recipe
+from ...engine.runs import results_frame
 from ...engine.study import Contestant, choose, plan_study
 from .task import TMaze
 from ...training import TrainingConfig

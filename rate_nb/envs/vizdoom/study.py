@@ -18,7 +18,8 @@ import pandas as pd
 
 from ...engine.collection import write_json
 from ...evaluation import ExpertAgent, judge, play, say_scores, seed_interval
-from ...engine.runs import Measurement, Paths, Recipe, results_frame
+from ...engine.recipes import Measurement, Paths, Recipe
+from ...engine.runs import results_frame
 from ...engine.study import Contestant, choose, plan_study
 from .task import COLORS, TwoColorsExpert, ViZDoomTwoColors
 from ...training import TrainingConfig
