@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['REPRODUCED', 'NOT_REPRODUCED', 'UNDECIDED', 'NOT_TESTED', 'MOST', 'Variances', 'find_variances', 'Check',
-           'would_decide', 'difference', 'Above', 'Ordered', 'Within', 'Claim', 'combined', 'say_check', 'say_table']
+           'would_decide', 'difference', 'Above', 'Below', 'Ordered', 'Within', 'Claim', 'combined', 'say_check',
+           'say_table']
 
 # %% ../../nbs/engine/verdicts.ipynb #c003
 from collections.abc import Callable
@@ -132,6 +133,18 @@ class Above:
                 for name, other in others]
 
 @dataclass(frozen=True)
+class Below:
+    "The first score is below each of the others, by the margin or more."
+    margin: float
+    step: float = 0.
+
+    def __call__(self, scores: dict[str, pd.DataFrame]) -> list[Check]:
+        (first, values), *others = scores.items()
+        return [Check(f"{name} − {first}", difference(other, values), self.margin, step=self.step)
+                for name, other in others]
+
+# %% ../../nbs/engine/verdicts.ipynb #c021
+@dataclass(frozen=True)
 class Ordered:
     "Each score is above the next one, by the margin or more."
     margin: float
@@ -153,14 +166,14 @@ class Within:
         return [Check(name, values.to_numpy(float), self.low, self.high, self.step)
                 for name, values in scores.items()]
 
-# %% ../../nbs/engine/verdicts.ipynb #c023
+# %% ../../nbs/engine/verdicts.ipynb #c024
 @dataclass(frozen=True)
 class Claim:
     "Something that the paper says, with a rule for our numbers, or the reason why there is none."
     text: str
     paper: str = ""                       # what it reports
     scores: Callable | None = None        # of a study's `Results`: a table for each name
-    rule: Callable[[dict], list] | None = None # `Above`, `Ordered`, `Within`
+    rule: Callable[[dict], list] | None = None # `Above`, `Below`, `Ordered`, `Within`
     untested: str | None = None           # why it is not tested
     digits: int = 2                       # in which scores are told
 
@@ -183,7 +196,7 @@ class Claim:
         said = "; ".join(say_check(check, self.digits) for check in checks)
         return line | {"difference": said, "verdict": combined([c.verdict for c in checks])}
 
-# %% ../../nbs/engine/verdicts.ipynb #c024
+# %% ../../nbs/engine/verdicts.ipynb #c025
 def combined(verdicts: list[str]) -> str:
     "Of several checks: all must hold. One that fails decides; otherwise one that is open does."
     for verdict in (NOT_REPRODUCED, UNDECIDED):
