@@ -129,8 +129,9 @@ class _Recipes:
         given = {"data": chosen.data, "training": chosen.train}
         given |= (how.base or self.base)(chosen, **setting)
         given["training"] = replace(given["training"], seed=seed, **chosen.methods.get(method, {}))
-        given["model_options"] = (given.get("model_options", {})
-                                  | choose("size", chosen.model, model_size or how.size))
+        size = model_size or how.size
+        given["model_options"] = (given.get("model_options", {}) | choose("size", chosen.model, size)
+                                  | given.pop("sizes", {}).get(size, {}))
         return how.apply(Recipe(name=method, study=self.name, model=how.model, preset=preset,
                                 seed=seed, **given))
 
@@ -169,20 +170,21 @@ class _Runner(_Planner):
             progress: bool = True, # show bars
            ) -> "Results":
         "Run what the store does not hold yet. Raises ValueError for names that do not exist."
-        rows = {}
+        rows, paths = {}, paths or Paths.under()
         for name in as_list("studies", experiments) or self.experiments:
             cells = list(self.cells(name, preset, seeds, models))
             plan = [cell[:2] for cell in cells]
-            found = sweep(plan, paths or Paths.under(), self.preset(preset).jobs, progress=progress)
+            found = sweep(plan, paths, self.preset(preset).jobs, progress=progress)
             rows[name] = [row | {"setting": setting} for row, (*_, setting)
                           in zip(only_asked(found, plan), cells)]
-        return Results(self, preset, rows)
+        return Results(self, preset, rows, paths)
 
     def control_scores(self, preset: str = "laptop", paths: Paths | None = None,
                       ) -> dict[str, dict]: # control -> answer
         "What players that are no models earn; played once, then read from the store."
-        folder, chosen = (paths or Paths.under()).results/self.name/preset, self.preset(preset)
-        return {name: noted(folder/"controls", name, lambda player=player: player(chosen))
+        chosen, paths = self.preset(preset), paths or Paths.under()
+        folder = paths.results/self.name/preset/"controls"
+        return {name: noted(folder, name, lambda player=player: player(chosen, paths))
                 for name, player in self.controls.items()}
 
 # %% ../../nbs/engine/study.ipynb #c016
@@ -195,7 +197,7 @@ class Study(_Runner):
     presets: dict[str, Preset]
     experiments: dict[str, Grid | list[Grid]]
     claims: Callable[[Preset], list[Claim]] = lambda preset: []
-    controls: dict[str, Callable] = field(default_factory=dict) # name -> (preset) -> answer
+    controls: dict[str, Callable] = field(default_factory=dict) # name -> (preset, paths) -> answer
     columns: Callable[[pd.DataFrame], pd.DataFrame] = lambda frame: frame # adds to tables
     headline: tuple[str, str] = ("play", "success") # kind and column that tell most
 
@@ -239,6 +241,7 @@ class Results(_Costs):
     study: Study
     preset: str
     rows: dict[str, list[dict]] # experiment -> rows
+    paths: Paths = Paths()
 
     def frame(self, experiment: str, kind: str = "play", # of measurement
              ) -> pd.DataFrame: # as `results_frame`; empty if it was not run

@@ -172,7 +172,7 @@ def columns(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([frame, pd.DataFrame(told)], axis=1)
 
 def _player(**likes):
-    def play_it(preset):
+    def play_it(preset, paths):
         task = room(preset, preset.test["steps"])
         agent = ExpertAgent(task, TwoColorsExpert(**likes))
         return episode_scores(play(agent, task.for_expert(), preset.test["episodes"], 1_000_000,
