@@ -51,8 +51,8 @@ from rate_nb.envs.retrieval import task as retrieval
 from rate_nb.envs.tmaze import task as tmaze
 from rate_nb.envs.vizdoom import task as vizdoom
 from rate_nb.acting import Agent
-from rate_nb.engine.collection import (collect, collect_to_disk, dataset_folder, first_seed, get_dataset,
-                                load_dataset)
+from rate_nb.engine.collection import collect, collect_to_disk, first_seed, get_dataset
+from rate_nb.engine.storage import dataset_folder, load_dataset
 from rate_nb.encoders import Quantities
 from rate_nb.evaluation import (ExpertAgent, RandomAgent, bootstrap_interval, rollout_video,
                                 imitation_scores, play, say_scores, seed_interval, success_interval)
@@ -772,7 +772,9 @@ INSIDE = {
                    ContinuousHead action_head""",
     "rate": "feed_forward GRUGate RATEState",
     # pieces of collect, get_dataset, make_dataset, train, curves
-    "engine.collection": "play_round play_rounds make_manifest append_rows bring_to_disk from_minari",
+    "engine.collection": "play_round play_rounds bring_to_disk",
+    "engine.storage": "make_origin make_manifest append_rows append_round check_disk GrowingDataset",
+    "engine.minari": "from_minari",
     "envs.atari.dqn_replay": "array_path rows_of_this_round",
     "engine.encoded": "EncodedTask encoded_source",
     "envs.mujoco.generator": """learn_stage train_generator stage_summary stage_episodes StagePlayer

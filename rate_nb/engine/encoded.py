@@ -21,7 +21,9 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..core.checks import Flag, Whole
-from .collection import dataset_folder, get_dataset, load_dataset, make_manifest, one_at_a_time, save_dataset
+from .collection import get_dataset
+from .storage import (
+    dataset_folder, load_dataset, make_manifest, one_at_a_time, save_dataset)
 from ..core.spaces import array_space, conform, to_array
 from .tasks import Expert, Task
 from ..trajectories import Segment, Trajectories

@@ -34,7 +34,8 @@ from tqdm.auto import tqdm
 import rate_nb
 from ..acting import Agent
 from ..core.checks import Flag, Number, Whole, as_python, check_fields
-from .collection import get_dataset, write_json
+from .collection import get_dataset
+from .storage import write_json
 from ..evaluation import Episodes, rollout_video, imitation_scores, play
 from .encoded import EncodedTask, get_encoded_dataset, mirror_half
 from ..core.names import Registry, adopt_names, own_names, place_of

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..core.checks import Choice, Whole, check_fields
-from .collection import write_json
+from .storage import write_json
 from .runs import (Measurement, Paths, Recipe, folder_path, options, plain,
                                  recipe_data)
 from ..training import TrainingConfig

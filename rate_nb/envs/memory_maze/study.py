@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ...engine.collection import write_json
+from ...engine.storage import write_json
 from ...evaluation import ExpertAgent, RandomAgent, judge, mean_sem, play, say_scores, seed_interval
 from ...engine.runs import Measurement, Paths, Recipe, recipe_data, results_frame
 from ...engine.encoded import EncodedTask

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ...engine.collection import write_json
+from ...engine.storage import write_json
 from ...evaluation import ExpertAgent, judge, play, say_scores, seed_interval
 from ...engine.runs import Measurement, Paths, Recipe, results_frame
 from ...engine.study import Contestant, choose, plan_study
