@@ -60,7 +60,7 @@ def play_round(
 # %% ../../nbs/engine/collection.ipynb #c009a
 def _laid_end_to_end(task, record, clues, terminated, truncated, last) -> Trajectories:
     "The episodes of a round, from its record of (shown, labels, rewards, playing) a step."
-    *arrays, alive = (np.stack(part).swapaxes(0, 1) for part in zip(*record, strict=True))  # (row, time, …)
+    *arrays, alive = (np.stack(part).swapaxes(0, 1) for part in zip(*record, strict=True))
     (frames, actions, rewards), lengths = (array[alive] for array in arrays), alive.sum(axis=1)
     actions = conform(task.action_space, actions, f"the expert's actions in task {task.name}")
     seen = stacked(frames, lengths, task.frame_stack)

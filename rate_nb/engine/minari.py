@@ -43,7 +43,7 @@ def _player(task: Task) -> str | None:
     try: return type(task.make_expert()).__name__
     except (NotImplementedError, ImportError): return None
 
-
+# %% ../../nbs/engine/minari.ipynb #c126dx
 def _env_spec(task: Task) -> str | None:
     "How gymnasium makes the task's environment, as JSON; None if that cannot be told."
     try: env = task.make_env()
@@ -96,7 +96,7 @@ def _told(trajectories: Trajectories, task: Task) -> dict:
     missing, spec = [name for name in ENDS if getattr(trajectories, name) is None], _env_spec(task)
     return {'not_recorded': missing} | ({} if spec is None else {'env_spec': spec})
 
-
+# %% ../../nbs/engine/minari.ipynb #c127x
 def _free_place(dataset_id: str) -> tuple[Path, Path]:
     "The local Minari store, and the folder in it that belongs to an id."
     from minari.dataset.minari_dataset import parse_dataset_id

@@ -59,7 +59,7 @@ def _arrays(trajectories: Trajectories) -> dict:
     arrays |= trajectories.observation_arrays
     return {name: array for name, array in arrays.items() if array is not None}
 
-
+# %% ../../nbs/engine/storage.ipynb #c032bx
 def _num_bytes(arrays: dict) -> int:
     "Of arrays, or of what only has their shape and dtype."
     return sum(array.dtype.itemsize * math.prod(array.shape) for array in arrays.values())
@@ -98,7 +98,7 @@ def write_json(path: Path, content: dict) -> None:
     temporary.write_text(json.dumps(content, indent=1), encoding='utf-8')
     os.replace(temporary, path)
 
-
+# %% ../../nbs/engine/storage.ipynb #s036bx
 def move_into_place(unfinished: Path, folder: Path) -> None:
     "Rename; if another process was quicker, say so with FileExistsError."
     try:
@@ -169,7 +169,7 @@ def load_dataset(
                              'was altered or damaged: delete the folder and collect again')
     return _as_known(_as_stored(arrays, task), manifest), manifest
 
-
+# %% ../../nbs/engine/storage.ipynb #c039x
 def _check_task(folder: Path, manifest: dict, task: Task) -> None:
     wanted = json.loads(json.dumps({'task': task.name, 'options': task.options()}))
     found = {key: manifest.get(key) for key in wanted}
@@ -189,7 +189,7 @@ def _as_known(trajectories: Trajectories, manifest: dict) -> Trajectories:
     trajectories.observation_hashes = {name: manifest['arrays'][name] for name in names}
     return trajectories
 
-
+# %% ../../nbs/engine/storage.ipynb #c039bx
 def _as_stored(arrays: dict, task: Task) -> Trajectories:
     "A store of arrays as they are written; its stacks of frames are built when they are read."
     seen = stacked(arrays['observations'], arrays['lengths'], task.frame_stack)
@@ -209,13 +209,13 @@ def _read_manifest(folder: Path) -> dict:
     except (ValueError, KeyError, TypeError, AttributeError): pass
     raise ValueError(f'{path} is damaged: delete the folder and collect again')
 
-
+# %% ../../nbs/engine/storage.ipynb #c040x
 def _read_arrays(folder: Path, names, mmap: bool) -> dict:
     "Arrays by name; those of observations may stay on disk."
     return {name: _read_array(folder / f'{name}.npy', mmap and name.endswith('observations'))
             for name in names}
 
-
+# %% ../../nbs/engine/storage.ipynb #c040y
 def _read_array(path: Path, mmap: bool) -> np.ndarray:
     if not path.exists():
         raise FileNotFoundError(f'{path} is missing: delete the folder and collect again')

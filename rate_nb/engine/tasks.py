@@ -107,17 +107,16 @@ class Task(TaskFacts):
         "The task whose infos hold all that its expert needs; itself if they always do."
         return self
 
-    def ready(
-        self,
-        paths: Any,  # a `rate_nb.engine.runs.Paths`: in which folders weights lie
-    ) -> 'Task':
-        "Itself. A task that needs trained weights (an encoder) gets them here from `paths`."
+    def ready(self, paths: Any) -> 'Task':
+        """Itself. A task that needs trained weights (an encoder) gets them here.
+
+        `paths` is a `rate_nb.engine.runs.Paths`, which says in which folders they lie."""
         return self
 
     def mirror(self, observation, action) -> tuple:
         "Mirror image of batches (tensors), for a task in which left and right are alike."
-        raise NotImplementedError(f'{type(self).__name__} has no mirror image: '
-                                  'train without mirror')
+        name = type(self).__name__
+        raise NotImplementedError(f'{name} has no mirror image: train without mirror')
 
 # %% ../../nbs/engine/tasks.ipynb #c022
 TASKS = Registry('task', {
@@ -142,7 +141,7 @@ def register_task(
                          "'package.module:Class'")
     TASKS[name] = target
 
-
+# %% ../../nbs/engine/tasks.ipynb #c022bx
 def task_names() -> list[str]:
     "The names of all registered tasks, sorted."
     return sorted(TASKS)

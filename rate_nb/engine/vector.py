@@ -186,7 +186,7 @@ def checked_actions(
                          f'got {actions.dtype} of shape {actions.shape}')
     return actions
 
-
+# %% ../../nbs/engine/vector.ipynb #v022x
 def batched_infos(infos: dict, num_envs: int) -> dict:
     "As gymnasium arranges them: copies, each with a mask of the rows that have it (all)."
     batched = {}
@@ -222,7 +222,7 @@ def play_both(
         counts.update(terminated=int(newly[0].sum()), truncated=int(newly[1].sum()),
                       paid=int((results[0] > 0).sum()))
 
-
+# %% ../../nbs/engine/vector.ipynb #v031x
 def _assert_same(step, ours, theirs, name):
     if ours.dtype != theirs.dtype or not np.array_equal(ours, theirs):
         raise AssertionError(f'after step {step}, {name} is {ours} ({ours.dtype}) in rows '
