@@ -23,7 +23,7 @@ from ..core.checks import Choice, Number, Whole
 from ..engine.collection import collect
 from ..evaluation import play
 from ..engine.runs import Paths, Recipe, measure_episodes, recipe_task
-from ..engine.figures import project
+from ..engine.maps import project
 from ..rate import RATE
 from ..models.sequence_model import SequenceModel
 from ..core.spaces import actions_out, check_bounds, conform, say

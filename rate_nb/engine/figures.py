@@ -32,7 +32,9 @@ def check_columns(frame: pd.DataFrame, **columns) -> None:  # argument -> column
 
 # %% ../../nbs/engine/figures.ipynb #c012x
 def tidy(value) -> str:
-    "A tick label: thin spaces in numbers of five digits and more, anything else as it is."
+    "A tick label: thin spaces in whole numbers of five digits and more; no zeros after a point."
+    if isinstance(value, (float, np.floating)):
+        value = int(value) if value == int(value) else f'{value:g}'
     big = isinstance(value, (int, np.integer)) and abs(value) >= 10_000
     return f'{value:,}'.replace(',', '\u2009') if big else str(value)
 
@@ -176,7 +178,7 @@ def small_multiples(
     ax.tick_params(length=0, labelleft=False, labelbottom=False)
     ax.spines[:].set_visible(False)
     ax.grid(False)
-    ax.xaxis.labelpad, ax.yaxis.labelpad = 16, 24
+    ax.xaxis.labelpad, ax.yaxis.labelpad = 18, 24
 
     def follow(frame):
         for panel in panels: panel.set_ylim(frame.get_ylim())

@@ -203,6 +203,7 @@ def play_both(
     seed: int = 11,
 ) -> Counter:  # of episodes: 'terminated', 'truncated'; of steps: 'paid' (a reward above 0)
     "Play rows and single environments alike. Raises AssertionError, which names what differs."
+    steps, seed = Whole(0)('steps', steps), Whole(0)('seed', seed)
     freezing = rows.metadata['autoreset_mode'] == AutoresetMode.DISABLED
     single = (FreezingVectorEnv if freezing else SyncVectorEnv)([make_env] * rows.num_envs)
     rng, counts, ended = np.random.default_rng(seed), Counter(), np.zeros((2, rows.num_envs), bool)
