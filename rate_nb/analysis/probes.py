@@ -24,7 +24,7 @@ from ..engine.collection import collect
 from ..evaluation import play
 from ..engine.measurements import measure_episodes
 from ..engine.recipes import Paths, Recipe, recipe_task
-from ..engine.figures import project
+from ..engine.maps import project
 from ..rate import RATE
 from ..models.sequence_model import SequenceModel
 from ..core.spaces import actions_out, check_bounds, conform, say

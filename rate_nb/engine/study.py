@@ -18,7 +18,7 @@ import pandas as pd
 
 from ..core.checks import Choice, Whole, check_fields
 from ..core.names import load_place
-from .collection import write_json
+from .storage import write_json
 from .parameters import as_list, choose
 from .recipes import (DataSpec, Measurement, Paths, Recipe, label, options, plain,
                                     recipe_data)

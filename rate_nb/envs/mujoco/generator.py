@@ -23,7 +23,9 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ...core.checks import Flag, Whole
-from ...engine.collection import collect, from_minari, one_at_a_time, passing_store, write_json
+from ...engine.collection import collect
+from ...engine.minari import from_minari, passing_store
+from ...engine.storage import one_at_a_time, write_json
 from ...engine.tasks import Task
 from ...trajectories import Trajectories
 

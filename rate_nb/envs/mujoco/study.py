@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from ...engine.recipes import DataSpec, Measurement, Paths
-from ...engine.study import (Grid, Method, Preset, Results, Study, choose, noted_data,
-                                  sizes)
+from ...engine.parameters import choose
+from ...engine.study import Grid, Method, Preset, Results, Study, noted_data, sizes
 from ...engine.verdicts import Above, Claim, Within, difference
 from .task import MuJoCo, normalised_score
 from ...paper import load_table
