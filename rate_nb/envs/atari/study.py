@@ -14,7 +14,8 @@ import pandas as pd
 
 from ...engine.collection import first_seed
 from ...engine.recipes import DataSpec, Measurement
-from ...engine.study import Grid, Method, Preset, Study, scores_of, sizes, through_encoder
+from ...engine.results import scores_of
+from ...engine.study import Grid, Method, Preset, Study, sizes, through_encoder
 from ...engine.verdicts import Above, Claim
 from .task import Atari
 from ...paper import load_table

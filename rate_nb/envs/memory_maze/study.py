@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ...engine.recipes import DataSpec, Measurement, Paths, recipe_data
-from ...engine.study import Grid, Method, Preset, Study, scores_of, sizes, through_encoder
+from ...engine.results import scores_of
+from ...engine.study import Grid, Method, Preset, Study, sizes, through_encoder
 from ...engine.verdicts import Above, Below, Claim, Ordered, Within
 from .task import ACTION_SPACE, GOOD_NOISE, PAPER_NOISE, MemoryMaze
 from ...evaluation import RandomAgent, play

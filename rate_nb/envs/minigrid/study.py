@@ -13,7 +13,8 @@ import pandas as pd
 
 from ...engine.measurements import episode_scores
 from ...engine.recipes import DataSpec, Measurement
-from ...engine.study import Grid, Method, Preset, Study, scores_of, sizes
+from ...engine.results import scores_of
+from ...engine.study import Grid, Method, Preset, Study, sizes
 from ...engine.verdicts import Above, Claim, Within
 from .task import KEY, MinigridMemory, MinigridMemoryExpert #TMP
 from ...evaluation import ExpertAgent, play

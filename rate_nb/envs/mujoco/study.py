@@ -15,7 +15,8 @@ import pandas as pd
 
 from ...engine.recipes import DataSpec, Measurement, Paths
 from ...engine.parameters import choose
-from ...engine.study import Grid, Method, Preset, Results, Study, noted_data, sizes
+from ...engine.results import Results, noted_data
+from ...engine.study import Grid, Method, Preset, Study, sizes
 from ...engine.verdicts import Above, Claim, Within, difference
 from .task import MuJoCo, normalised_score
 from ...paper import load_table

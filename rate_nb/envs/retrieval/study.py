@@ -9,7 +9,8 @@ __all__ = ['METHODS', 'EPISODES', 'PRESETS', 'EXPERIMENTS', 'STUDY', 'base', 'pl
 import pandas as pd
 
 from ...engine.recipes import DataSpec, Measurement
-from ...engine.study import Grid, Method, Preset, Results, Study, scores_of, sizes, table_of
+from ...engine.results import Results, scores_of, table_of
+from ...engine.study import Grid, Method, Preset, Study, sizes
 from ...engine.verdicts import Claim, Within
 from .task import Retrieval
 from ...training import TrainingConfig

@@ -12,7 +12,8 @@ from dataclasses import replace
 import pandas as pd
 
 from ...engine.recipes import DataSpec, Measurement
-from ...engine.study import Grid, Method, Preset, Study, scores_of, sizes
+from ...engine.results import scores_of
+from ...engine.study import Grid, Method, Preset, Study, sizes
 from ...engine.verdicts import Above, Claim, Ordered, Within
 from .task import TMaze
 from ...training import TrainingConfig

@@ -14,7 +14,8 @@ import pandas as pd
 
 from ...engine.measurements import episode_scores
 from ...engine.recipes import DataSpec, Measurement
-from ...engine.study import Grid, Method, Preset, Study, scores_of, sizes, through_encoder
+from ...engine.results import scores_of
+from ...engine.study import Grid, Method, Preset, Study, sizes, through_encoder
 from ...engine.verdicts import Above, Below, Claim, Ordered, Within
 from .task import COLORS, TwoColorsExpert, ViZDoomTwoColors #TMP
 from ...evaluation import ExpertAgent, play
