@@ -364,14 +364,15 @@ def draw_points(
 
 # %% ../../nbs/engine/figures.ipynb #c044
 VERDICTS = {'reproduced': ('✔', '#009E73'), 'not reproduced': ('✘', '#D55E00'),
-            'undecided': ('?', '#0072B2'), 'not tested': ('○', '#7F7F7F')}
+            'undecided': ('?', '#0072B2'), 'not tested': ('○', '#7F7F7F'),
+            'none at smoke': ('–', '#7F7F7F')}
 
 
 def verdict_table(
-    rows: list[dict],  # each with 'claim', 'paper', 'ours' and 'verdict' (a key of VERDICTS)
+    rows: list[dict],  # from `Results.verdicts`
 ) -> Styler:  # a table that a notebook displays; `.data` is the plain frame
     "The closing table of a reproduction. Raises ValueError for another verdict or column."
-    columns = ['claim', 'paper', 'ours', 'verdict']
+    columns = ['claim', 'paper', 'ours', 'difference', 'verdict']
     for row in rows:
         if set(row) != set(columns) or row['verdict'] not in VERDICTS:
             raise ValueError(f'bad row {row}: give {", ".join(columns)}, and as verdict one of '

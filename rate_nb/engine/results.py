@@ -25,12 +25,24 @@ class _Costs:
     @property
     def recipes(self) -> pd.DataFrame: # name, seed, seconds, parameters, peak_mib, …
         "One line for each model that was trained, with what its training took."
-        lines = {row["hash"]: {key: row["recipe"][key] for key in ("name", "seed")} | {
+        lines = {row["hash"]: {"hash": row["hash"]} | {key: row["recipe"][key] for key in ("name", "seed")} | {
             key: row["training"][key] for key in ("seconds", "parameters", "peak_mib")} | {
             "iterations": row["recipe"]["training"]["iterations"],
+            "loss": row["training"]["history"][-1].get("loss"),
             "testing": sum(answer["wall_seconds"] for answer in row["measurements"].values())}
             for found in self.rows.values() for row in found}
         return pd.DataFrame(lines.values())
+
+    def costs(self, *experiments: str) -> pd.DataFrame: # iterations, seconds, parameters, peak MiB
+        "What training took, mean over seeds, one line for each method."
+        lines = self.recipes
+        hashes = {row["hash"] for name in experiments for row in self.rows.get(name, [])}
+        if lines.empty: return lines
+        columns = ["iterations", "seconds", "parameters", "peak_mib", "loss"]
+        lines = lines[lines["hash"].isin(hashes)]
+        means = lines.groupby("name", sort=False)[columns].mean()
+        return means.assign(models=lines.groupby("name").size()).round(
+            {"iterations": 0, "seconds": 0, "parameters": 0, "peak_mib": 0, "loss": 3})
 
     def histories(self, *experiments: str) -> pd.DataFrame: # name, seed, setting, iteration, loss, …
         "How training went, one line for each log entry."

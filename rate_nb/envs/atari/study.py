@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RETURN_SCALES', 'NOISE', 'K', 'N', 'METHODS', 'SMOKE', 'LAPTOP', 'PAPER', 'PRESETS', 'EXPERIMENTS', 'WAYS', 'STUDY',
-           'stacks', 'base', 'scores', 'ask', 'columns', 'data_table', 'claims']
+           'stacks', 'base', 'scores', 'ask', 'columns', 'frames', 'data_table', 'claims']
 
 # %% ../../../nbs/envs/atari/study.ipynb #c003
 from dataclasses import replace
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ...engine.collection import first_seed
-from ...engine.recipes import DataSpec, Measurement
+from ...engine.recipes import DataSpec, Measurement, Recipe
 from ...engine.results import scores_of
 from ...engine.study import Grid, Method, Preset, Study, sizes, through_encoder
 from ...engine.verdicts import Above, Claim
@@ -118,6 +118,12 @@ def columns(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(way=np.select([~frame["sample"].astype(bool), reset], WAYS[1:], WAYS[0]))
 
 # %% ../../../nbs/envs/atari/study.ipynb #c012
+def frames(preset: str, # a preset's name
+           game: str) -> Recipe:
+    "The recipe of a game's data, before any encoder."
+    plain = dict(task="atari", task_options=_game(STUDY.preset(preset), game).options())
+    return replace(STUDY.recipe("BC", preset, game=game), **plain)
+
 def data_table(notes: dict[str, dict], # game -> note
               ) -> pd.DataFrame: # one line a game, and one for each amount of noise in it
     "How good the data is."
