@@ -13,8 +13,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from .attention import (AttentionPlan, Dropout, IncrementalAttention, attention_mask,
-                               distance_table)
+from .attention import (AttentionPlan, Dropout, attention_mask, distance_table,
+                               step_attention)
 from .core.checks import Flag, Number, Whole, check_fields
 from .encoders import ReturnEncoder, action_encoder, action_head, observation_encoder
 from .memory import VALVES, make_valve
@@ -264,7 +264,7 @@ class RATE(SegmentTransformer):
 class RATEState:
     "Episodes in progress: the memory they came with, and one segment's buffers."
     memory: tuple # what the segment started with: memory tokens and cache
-    attentions: list # a layer's `IncrementalAttention`
+    attentions: list # a layer's `step_attention`
     buffers: list # what a layer's attention has seen: (batch, cache + segment tokens, d_model)
     pending: Tensor # rows that the next step feeds with its own: the read tokens at first
     between: Between | None = None # called with the memory at each segment boundary
@@ -284,7 +284,7 @@ def open_segment(model: RATE, memory: tuple[Tensor, Tensor], # tokens and cache
         attentions, buffers = before.attentions, before.buffers
     else:
         plans, _ = model.plans(3*model.segment_length, cache.shape[2])
-        attentions = [IncrementalAttention(layer.attention, model.biases, plan.mask)
+        attentions = [step_attention(layer.attention, model.biases, plan.mask)
                       for layer, plan in zip(model.layers, plans)]
         buffers = [attention.buffer(len(cache)) for attention in attentions]
     for layer, states, buffer in zip(model.layers, cache.unbind(1), buffers):
