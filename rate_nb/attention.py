@@ -9,6 +9,7 @@ __all__ = ['KERNELS', 'STEP_KERNELS', 'sinusoid', 'distance_table', 'attention_m
 
 # %% ../nbs/course/05_attention.ipynb #c003
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ def query_blocks(visible: Tensor, # (tokens, keys) bool
     for group in groups:
         count = num_blocks if len({ends[token] for token in group}) > 1 else 1
         edges = [len(group) * b // count for b in range(count + 1)]
-        for a, b in zip(edges, edges[1:]):
+        for a, b in pairwise(edges):
             if b > a:
                 end = max(ends[token] for token in group[a:b])
                 blocks.append((slice(first + a, first + b), group[a:b], end))

@@ -194,7 +194,7 @@ class SegmentTransformer(StepTokens):
         layer's inputs."""
         m, x, inputs = self.config.memory_tokens, rows, []
         plans, table = self.plans(rows.shape[1] - 2*m, cache.shape[2])
-        for layer, states, plan in zip(self.layers, cache.unbind(1), plans):
+        for layer, states, plan in zip(self.layers, cache.unbind(1), plans, strict=True):
             inputs.append(x)
             seen = torch.cat([layer.cached_input(states), layer.keys_input(x)], 1)
             if layer is self.layers[-1]: x = x.index_select(1, plan.asking)
@@ -285,9 +285,9 @@ def open_segment(model: RATE, memory: tuple[Tensor, Tensor], # tokens and cache
     else:
         plans, _ = model.plans(3*model.segment_length, cache.shape[2])
         attentions = [step_attention(layer.attention, model.biases, plan.mask)
-                      for layer, plan in zip(model.layers, plans)]
+                      for layer, plan in zip(model.layers, plans, strict=True)]
         buffers = [attention.buffer(len(cache)) for attention in attentions]
-    for layer, states, buffer in zip(model.layers, cache.unbind(1), buffers):
+    for layer, states, buffer in zip(model.layers, cache.unbind(1), buffers, strict=True):
         buffer[:, :cache.shape[2]] = layer.cached_input(states)
     segments = 0 if before is None else before.segments + 1
     return RATEState(memory, attentions, buffers, tokens, between, segments)
@@ -300,7 +300,8 @@ def feed_rows(model: RATE, state: RATEState, # is changed in place
     "Run rows through all layers, and keep what later rows need of them."
     state.rows += x.shape[1]
     end, hidden = state.memory[1].shape[2] + state.rows, []
-    for layer, attention, buffer in zip(model.layers, state.attentions, state.buffers):
+    parts = zip(model.layers, state.attentions, state.buffers, strict=True)
+    for layer, attention, buffer in parts:
         buffer[:, end - x.shape[1]:end] = layer.keys_input(x)
         hidden.append(x)
         if layer is model.layers[-1]: x = x[:, -outputs:]

@@ -61,7 +61,7 @@ def _backward(ctx, d_output):
     dk, d_value, dr, du, dv = (torch.zeros_like(t) for t in (k, value, r, u, v))
     row_sums = (d_output * output).sum(-1, keepdim=True).mul_(scale)
     d_distances = _distance_buffers(ctx.plan, q)
-    parts = zip(_parts(ctx.plan, q.shape[1]), ctx.probabilities)
+    parts = zip(_parts(ctx.plan, q.shape[1]), ctx.probabilities, strict=True)
     for (head, rows, step, _, keys, near), (probability, kept) in parts:
         content, position = q[:, head, rows] + u[head], q[:, head, rows] + v[head]
         gradient, d_distance = d_output[:, head, rows], d_distances[rows.start]
