@@ -553,7 +553,7 @@ def _(episodes, **given):
     return {mark: returns.tolist() for mark, returns in found.returns_at.items()}
 
 
-@thing(video, episodes=2, seed=0, every=2)
+@thing(rollout_video, episodes=2, seed=0, every=2)
 def _(episodes, every, **given):
     pictures, found = rollout_video(ExpertAgent(ROOM), ROOM, episodes, every=every, **given)
     assert pictures.shape[:2] == (-(-int(found.lengths.max())//every), episodes)
@@ -764,13 +764,19 @@ def _(**given):
 
 INSIDE = {
     # pieces of models: RATEConfig and BehaviorCloning check their sizes
-    "attention": """sinusoid slanted keep_mask Dropout distance_table relative_attention
-                    attention_mask RelativeAttention""",
+    "attention": """sinusoid keep_mask Dropout distance_table attention_mask query_blocks
+                    attention_weights relative_attention AttentionProjections RelativeAttention
+                    IncrementalAttention""",
+    "engine.attention": "slanted fast_attention FastIncrementalAttention",
     "models.behavior_cloning": "FeedForward LSTM GRU BehaviorCloning",
-    "encoders": """ImageEncoder VectorEncoder CodeEncoder GridEncoder GreyEncoder PartsEncoder
+    "models.sequence_model": "cross_boundary read_segments RecurrentState",
+    "models.layers": "feed_forward GRUGate",
+    "models.family": "check_context",
+    "memory": "Valve SwappedValve LeakyValve PassThrough KeepMemory",
+    "encoders": """three_convolutions ImageEncoder VectorEncoder CodeEncoder GridEncoder GreyEncoder PartsEncoder
                    Standardize observation_encoder action_encoder ReturnEncoder DiscreteHead MultiDiscreteHead
                    ContinuousHead action_head""",
-    "rate": "feed_forward GRUGate RATEState",
+    "rate": "segment_plans RATEState feed_rows",
     # pieces of collect, get_dataset, make_dataset, train, curves
     "engine.collection": "play_round play_rounds make_manifest append_rows bring_to_disk from_minari",
     "envs.atari.dqn_replay": "array_path rows_of_this_round",
