@@ -39,7 +39,7 @@ from gymnasium import spaces
 from PIL import Image
 from rate_nb import memory
 from rate_nb.analysis import probes
-from rate_nb.engine import figures, maps, speed, style
+from rate_nb.engine import figures, speed
 from rate_nb.engine import runs as experiments
 from rate_nb.envs.atari import dqn_replay
 from rate_nb.envs.atari import task as atari
@@ -51,8 +51,8 @@ from rate_nb.envs.retrieval import task as retrieval
 from rate_nb.envs.tmaze import task as tmaze
 from rate_nb.envs.vizdoom import task as vizdoom
 from rate_nb.acting import Agent
-from rate_nb.engine.collection import collect, collect_to_disk, first_seed, get_dataset
-from rate_nb.engine.storage import dataset_folder, load_dataset
+from rate_nb.engine.collection import (collect, collect_to_disk, dataset_folder, first_seed, get_dataset,
+                                load_dataset)
 from rate_nb.encoders import Quantities
 from rate_nb.evaluation import (ExpertAgent, RandomAgent, bootstrap_interval, rollout_video,
                                 imitation_scores, play, say_scores, seed_interval, success_interval)
@@ -63,7 +63,6 @@ from rate_nb.envs.tmaze import study as recipes
 from rate_nb.engine.study import Contestant, plan_study
 from rate_nb.models.sequence_model import make_model, model_builder, model_names
 from rate_nb.engine.tasks import Task, make_task
-from rate_nb.engine.vector import play_both
 from rate_nb.engine.workers import WorkerVectorEnv
 from rate_nb.training import TrainingConfig, batch_indices, train, trajectory_losses
 from rate_nb.trajectories import Segment, Trajectories, Windows, split_segments
@@ -554,12 +553,6 @@ def _(episodes, **given):
     return {mark: returns.tolist() for mark, returns in found.returns_at.items()}
 
 
-@thing(play_both, steps=5, seed=3)
-def _(**given):
-    def still(rng, rows, seen, infos): return np.zeros(rows.num_envs, int)
-    return play_both(tmaze.TMazeVectorEnv(2, 3), lambda: tmaze.TMazeEnv(3), still, **given)
-
-
 @thing(rollout_video, episodes=2, seed=0, every=2)
 def _(episodes, every, **given):
     pictures, found = rollout_video(ExpertAgent(ROOM), ROOM, episodes, every=every, **given)
@@ -709,24 +702,24 @@ def shown(draw, **given) -> list:
 
 thing(figures.curves, x="length", y="success", hue="model", chance=.5, trained_up_to=9.)(
     functools.partial(shown, functools.partial(figures.curves, FRAME)))
-thing(maps.heat_map, index="model", columns="length", values="success", limits=(0., 1.))(
-    functools.partial(shown, functools.partial(maps.heat_map, FRAME)))
-thing(maps.attention_map, but=("title",), vmax=1.)(
-    functools.partial(shown, functools.partial(maps.attention_map, np.eye(3))))
+thing(figures.heat_map, index="model", columns="length", values="success", limits=(0., 1.))(
+    functools.partial(shown, functools.partial(figures.heat_map, FRAME)))
+thing(figures.attention_map, but=("title",), vmax=1.)(
+    functools.partial(shown, functools.partial(figures.attention_map, np.eye(3))))
 
 
-@thing(style.save_video)
+@thing(figures.save_video)
 def _(**given):
     pictures = np.zeros((2, 2, 8, 8, 3), np.uint8)
-    written = style.save_video(pictures, ["a", "b"], folder("rollout.gif"), **given)
+    written = figures.save_video(pictures, ["a", "b"], folder("rollout.gif"), **given)
     with Image.open(written) as picture: assert picture.format == "GIF" and max(picture.size) < 100
     return written.read_bytes()
 
 
-@thing(style.save_figure, name="a", formats=("png",))
+@thing(figures.save_figure, name="a", formats=("png",))
 def _(**given):
     drawing = plt.figure(figsize=(1, 1))
-    try: return [path.name for path in style.save_figure(drawing, folder("figures"), **given)]
+    try: return [path.name for path in figures.save_figure(drawing, folder("figures"), **given)]
     finally: plt.close("all")
 
 # -- speed --
@@ -771,28 +764,27 @@ def _(**given):
 
 INSIDE = {
     # pieces of models: RATEConfig and BehaviorCloning check their sizes
-    "attention": """sinusoid slanted keep_mask Dropout distance_table relative_attention
-                    attention_mask RelativeAttention""",
+    "attention": """sinusoid keep_mask Dropout distance_table attention_mask query_blocks
+                    attention_weights relative_attention AttentionProjections RelativeAttention
+                    IncrementalAttention""",
+    "engine.attention": "slanted fast_attention FastIncrementalAttention",
     "models.behavior_cloning": "FeedForward LSTM GRU BehaviorCloning",
-    "encoders": """ImageEncoder VectorEncoder CodeEncoder GridEncoder GreyEncoder PartsEncoder
+    "models.sequence_model": "cross_boundary read_segments RecurrentState",
+    "models.layers": "feed_forward GRUGate",
+    "models.family": "check_context",
+    "memory": "Valve SwappedValve LeakyValve PassThrough KeepMemory",
+    "encoders": """three_convolutions ImageEncoder VectorEncoder CodeEncoder GridEncoder GreyEncoder PartsEncoder
                    Standardize observation_encoder action_encoder ReturnEncoder DiscreteHead MultiDiscreteHead
                    ContinuousHead action_head""",
-    "rate": "feed_forward GRUGate RATEState",
+    "rate": "segment_plans RATEState feed_rows",
     # pieces of collect, get_dataset, make_dataset, train, curves
-    "engine.collection": "play_round play_rounds bring_to_disk",
-    "engine.storage": "make_origin make_manifest append_rows append_round check_disk GrowingDataset",
-    "engine.minari": "from_minari",
+    "engine.collection": "play_round play_rounds make_manifest append_rows bring_to_disk from_minari",
     "envs.atari.dqn_replay": "array_path rows_of_this_round",
     "engine.encoded": "EncodedTask encoded_source",
     "envs.mujoco.generator": """learn_stage train_generator stage_summary stage_episodes StagePlayer
                      stage_skill record download spread_out stage_folder generator_folder""",
     "training": "default_fingerprint",
-    "engine.maps": "group_edges label_tokens fill_cells in_two_ranks",
-    "engine.figures": """room_for draw_summary draw_points small_multiples mark_lines
-                         finish_axes""",
-    "engine.style": "video_page",
-    "engine.vector": """rows_to_reset NumpyRows row_seeds NumpyVectorEnv checked_actions
-                        batched_infos""",
+    "engine.figures": "group_edges label_tokens",
     "core.spaces": "to_array observations_in check_scale",
     # results, rules, and numpy's own argument
     "evaluation": "Episodes iqm",
