@@ -36,7 +36,9 @@ from ..core.checks import Flag, Whole
 from ..core.frames import FrameStacks, last_stacks, stacked
 from ..core.spaces import conform, to_array
 from .tasks import Expert, Task
-from ..trajectories import PageHints, Trajectories, array_hash, check_store
+from ..core.facts import array_hash
+from ..core.pages import PageHints
+from ..trajectories import Trajectories, check_store
 
 # %% ../../nbs/engine/collection.ipynb #c009
 def play_round(

@@ -41,7 +41,8 @@ from ..core.names import Registry, adopt_names, own_names, place_of
 from ..models.sequence_model import SequenceModel, make_model, num_parameters
 from .tasks import Task, make_task
 from ..training import NUMERICS, TrainingConfig, load_model, train
-from ..trajectories import Trajectories, Windows
+from ..core.windows import Windows
+from ..trajectories import Trajectories
 
 # %% ../../nbs/engine/runs.ipynb #c005b
 def plain(what: str, # the option's name, for errors
@@ -330,13 +331,13 @@ def recipe_data(recipe: Recipe, paths: Paths = Paths(), progress: bool = True, *
     task = recipe_task(recipe, paths)
     collector = partial(get_encoded_dataset, mirror=bool(recipe.mirror)) if recipe.frozen else get_dataset
     data, manifest = collector(task, recipe.num_trajectories, recipe.data_seed, paths.data, progress=progress)
-    if recipe.pieces is not None: data = data.pieces(recipe.pieces)
+    if recipe.pieces is not None: data = data.chunks(recipe.pieces)
     if recipe.least is not None:
         if not (enough := data.returns >= recipe.least).any():
             raise ValueError(f"least is {recipe.least}, and the best of the data earns "
                              f"{data.returns.max():g}: lower least")
         data = data.select(enough)
-    return (data if recipe.windows is None else data.windows(recipe.windows)), manifest
+    return (data if recipe.windows is None else data.sliding_windows(recipe.windows)), manifest
 
 def build_model(recipe: Recipe, paths: Paths = Paths()) -> SequenceModel: # with its initial weights
     "The untrained model of a recipe."
