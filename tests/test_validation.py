@@ -558,7 +558,7 @@ def _(episodes, **given):
     return {mark: returns.tolist() for mark, returns in found.returns_at.items()}
 
 
-@thing(video, episodes=2, seed=0, every=2)
+@thing(rollout_video, episodes=2, seed=0, every=2)
 def _(episodes, every, **given):
     pictures, found = rollout_video(ExpertAgent(ROOM), ROOM, episodes, every=every, **given)
     assert pictures.shape[:2] == (-(-int(found.lengths.max())//every), episodes)
@@ -785,6 +785,11 @@ INSIDE = {
     "training": "default_fingerprint",
     "engine.figures": "group_edges label_tokens",
     "core.spaces": "to_array observations_in check_scale",
+    # pieces of Trajectories and Windows
+    "core.arrays": "as_numbers",
+    "core.store": "checked_episode",
+    "core.windows": "windows_batch read_windows_early",
+    "trajectories": "pad_rows read_early padded_batch cut_in_chunks",
     # results, rules, and numpy's own argument
     "evaluation": "Episodes iqm",
     "core.checks": "Number Whole Flag Choice",

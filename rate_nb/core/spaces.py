@@ -23,6 +23,7 @@ def say(space: spaces.Space) -> str:
     if not isinstance(space, spaces.Box): return str(space)
     return f"Box of shape {space.shape} and type {space.dtype}"
 
+# %% ../../nbs/core/spaces.ipynb #c006a
 def leaves(space: spaces.Space # any
           ) -> list[spaces.Space]: # in the order in which gymnasium flattens them
     "The spaces of which a Dict or Tuple is made, however deep; [space] for any other."
@@ -64,10 +65,12 @@ def components(space: spaces.Space # of whole numbers
 def _(space: spaces.Discrete):
     return np.array([space.n], np.int64), np.array([space.start], np.int64)
 
+# %% ../../nbs/core/spaces.ipynb #c013c
 @components.register
 def _(space: spaces.MultiDiscrete):
     return space.nvec.flatten().astype(np.int64), space.start.flatten().astype(np.int64)
 
+# %% ../../nbs/core/spaces.ipynb #c013d
 @components.register
 def _(space: spaces.MultiBinary):
     num = int(np.prod(space.shape))
