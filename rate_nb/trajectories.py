@@ -38,7 +38,7 @@ def returns_to_go(
     return rewards[::-1].cumsum()[::-1].astype(np.float32)
 
 # %% ../nbs/course/03_episodes.ipynb #c018
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class EpisodeArrays(CheckedStore):
     """E episodes with S steps in all, laid end to end, in arrays that are read-only.
 
@@ -288,7 +288,7 @@ def padded_batch(
     store: Trajectories,
     indices,  # integers, slice or (E,) booleans: which episodes
     length: int,  # steps of the rectangle
-    truncate: bool = False,  # keep only the first `length` steps of longer episodes
+    truncate: bool,  # keep only the first `length` steps of longer episodes
 ) -> Segment:  # (B, length, …)
     "Padded tensors of the chosen episodes. Raises ValueError if one is too long."
     length, truncate = Whole(1, most=2**24)('length', length), Flag()('truncate', truncate)
