@@ -33,7 +33,8 @@ from .core.checks import Choice, Flag, Number, Whole, check_fields
 from .encoders import fit_to_data
 from .models.sequence_model import SequenceModel
 from .core.spaces import CODES, array_space, check_bounds, check_facts, conform, conform_shape
-from .trajectories import Segment, Trajectories, Windows, select_rows, split_segments
+from .core.windows import Windows
+from .trajectories import Segment, Trajectories, select_rows, split_segments
 
 # %% ../nbs/course/08_gradients_through_memory.ipynb #c006
 SCHEDULES = {"constant": lambda progress: 1.,
@@ -368,7 +369,7 @@ def _check_length(trajectories, config, length,
     longest = trajectories.lengths[trajectories.lengths <= allowed].max(initial=0)
     if isinstance(trajectories, Trajectories) and longest > length:
         raise ValueError(f"an episode of {longest} steps does not fit in K·N = {length}: raise "
-                         "length, or cut episodes by trajectories.pieces(length)")
+                         "length, or cut episodes by trajectories.chunks(length)")
 
 # %% ../nbs/course/08_gradients_through_memory.ipynb #c032g
 def _observe(on_checkpoint, iteration, model, history, seconds,

@@ -65,7 +65,8 @@ from rate_nb.models.sequence_model import make_model, model_builder, model_names
 from rate_nb.engine.tasks import Task, make_task
 from rate_nb.engine.workers import WorkerVectorEnv
 from rate_nb.training import TrainingConfig, batch_indices, train, trajectory_losses
-from rate_nb.trajectories import Segment, Trajectories, Windows, split_segments
+from rate_nb.core.windows import Windows
+from rate_nb.trajectories import Segment, Trajectories, split_segments
 
 # ---- bad values, by the type that a signature asks for ----
 
@@ -325,21 +326,25 @@ def _(length, truncate=False):
     return made.return_to_go.tolist()
 
 
-@thing(Trajectories.pieces, "Trajectories.pieces", words={"length": "pieces of"}, length=2)
-def _(length):
-    cut = data().pieces(length)
-    assert cut.lengths.max() <= length and cut.num_steps == data().num_steps
+@thing(Trajectories.chunks, "Trajectories.chunks", words={"steps": "chunks of"}, steps=2)
+def _(steps):
+    cut = data().chunks(steps)
+    assert cut.lengths.max() <= steps and cut.num_steps == data().num_steps
     return cut.lengths.tolist()
 
 
-def looked_through(windows: Windows, length: int) -> list:
-    assert len(windows) == data().num_steps and windows.lengths.max() <= length
+def looked_through(windows: Windows, steps: int) -> list:
+    assert len(windows) == data().num_steps and windows.lengths.max() <= steps
     return windows.batch([0], 2).mask.tolist()
 
-thing(Trajectories.windows, "Trajectories.windows", words={"length": "windows of"}, length=2)(
-    lambda length: looked_through(data().windows(length), length))
-thing(Windows, words={"length": "windows of"}, length=2)(
-    lambda length: looked_through(Windows(data(), length), length))
+thing(Trajectories.sliding_windows, "Trajectories.sliding_windows", words={"steps": "windows of"},
+      steps=2)(lambda steps: looked_through(data().sliding_windows(steps), steps))
+thing(Windows, words={"steps": "windows of"}, steps=2)(
+    lambda steps: looked_through(Windows(data(), steps), steps))
+thing(Windows.batch, "Windows.batch", length=3)(
+    lambda length: Windows(data(), 2).batch([0], length).mask.tolist())
+thing(Windows.prefetch, "Windows.prefetch", length=2)(
+    lambda length: Windows(data(), 2).prefetch([0], length))
 thing(Trajectories.prefetch, "Trajectories.prefetch", length=2)(
     lambda length: data().prefetch([0], length))
 
@@ -786,6 +791,11 @@ INSIDE = {
     "training": "default_fingerprint",
     "engine.figures": "group_edges label_tokens",
     "core.spaces": "to_array observations_in check_scale",
+    # pieces of Trajectories and Windows
+    "core.arrays": "as_numbers",
+    "core.store": "checked_episode",
+    "core.windows": "windows_batch read_windows_early",
+    "trajectories": "pad_rows read_early padded_batch cut_in_chunks",
     # results, rules, and numpy's own argument
     "evaluation": "Episodes iqm",
     "core.checks": "Number Whole Flag Choice",
