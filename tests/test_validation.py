@@ -51,8 +51,8 @@ from rate_nb.envs.retrieval import task as retrieval
 from rate_nb.envs.tmaze import task as tmaze
 from rate_nb.envs.vizdoom import task as vizdoom
 from rate_nb.acting import Agent
-from rate_nb.engine.collection import (collect, collect_to_disk, dataset_folder, first_seed, get_dataset,
-                                load_dataset)
+from rate_nb.engine.collection import collect, collect_to_disk, first_seed, get_dataset
+from rate_nb.engine.storage import dataset_folder, load_dataset
 from rate_nb.encoders import Quantities
 from rate_nb.evaluation import (ExpertAgent, RandomAgent, bootstrap_interval, rollout_video,
                                 imitation_scores, play, say_scores, seed_interval, success_interval)

@@ -20,7 +20,8 @@ import numpy as np
 from ..core import spaces
 from .storage import OPTIONAL_ARRAYS, move_into_place
 from .tasks import Task
-from ..trajectories import PageHints, Trajectories, check_store
+from ..core.pages import PageHints
+from ..trajectories import Trajectories, check_store
 
 # %% ../../nbs/engine/minari.ipynb #c126b
 @contextmanager

@@ -25,7 +25,8 @@ from .collection import get_dataset
 from .tasks import Task, make_task
 from ..models.sequence_model import SequenceModel, make_model
 from ..training import NUMERICS, TrainingConfig
-from ..trajectories import Trajectories, Windows
+from ..core.windows import Windows
+from ..trajectories import Trajectories
 
 # %% ../../nbs/engine/recipes.ipynb #c006
 def plain(what: str, # the option's name, for errors
@@ -91,13 +92,13 @@ class DataSpec:
     def select(self, data: Trajectories # all episodes
               ) -> Trajectories | Windows:
         "What is learned from. Raises ValueError if nothing earns as much as `min_return`."
-        if self.chunk and not self.stride: data = data.pieces(self.chunk)
+        if self.chunk and not self.stride: data = data.chunks(self.chunk)
         if self.min_return is not None:
             if not (enough := data.returns >= self.min_return).any():
                 raise ValueError(f"min_return is {self.min_return}, and the best of the data "
                                  f"earns {data.returns.max():g}: lower it")
             data = data.select(enough)
-        return data.windows(self.chunk) if self.stride else data
+        return data.sliding_windows(self.chunk) if self.stride else data
 
 # %% ../../nbs/engine/recipes.ipynb #c013
 def _training(name, value): # a rule for `check_fields`

@@ -28,7 +28,8 @@ import rate_nb
 from ..core.checks import Flag, Whole
 from ..core.frames import FrameStacks, last_stacks, stacked
 from .tasks import Task
-from ..trajectories import Trajectories, array_hash, check_store
+from ..core.facts import array_hash
+from ..trajectories import Trajectories, check_store
 
 # %% ../../nbs/engine/storage.ipynb #c031
 ARRAYS = ('observations', 'actions', 'rewards', 'lengths')
