@@ -34,13 +34,14 @@ from tqdm.auto import tqdm
 import rate_nb
 from ..acting import Agent
 from ..core.checks import Flag, Number, Whole, as_python, check_fields
+from .checkpoints import NUMERICS, load_weights
 from .collection import get_dataset, write_json
 from ..evaluation import Episodes, rollout_video, imitation_scores, play
 from .encoded import EncodedTask, get_encoded_dataset, mirror_half
 from ..core.names import Registry, adopt_names, own_names, place_of
 from ..models.sequence_model import SequenceModel, make_model, num_parameters
 from .tasks import Task, make_task
-from ..training import NUMERICS, TrainingConfig, load_model, train
+from ..training import TrainingConfig, train
 from ..trajectories import Trajectories, Windows
 
 # %% ../../nbs/engine/runs.ipynb #c005b
@@ -361,7 +362,7 @@ def trained_model(recipe: Recipe, paths: Paths = Paths(), progress: bool = True)
         told = json.loads(facts.read_text(encoding="utf-8"))
         _check_numerics(told, f"the weights in {folder.name}",
                         "delete that folder to train them again")
-        return load_model(folder/"model.safetensors", model, recipe.fingerprint), told
+        return load_weights(folder/"model.safetensors", model, recipe.fingerprint), told
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder/"recipe.json", asdict(recipe))
     data, manifest = recipe_data(recipe, paths, progress)
@@ -383,7 +384,8 @@ def _numerics(told): return told.get("numerics", 1) # of a row or a training: 1 
 def _check_numerics(told, what, remedy):
     if _numerics(told) != NUMERICS:
         raise ValueError(f"{what} come from arithmetic {_numerics(told)}, and models "
-                         f"compute by {NUMERICS} now (see rate_nb.training.NUMERICS): {remedy}")
+                         f"compute by {NUMERICS} now (see "
+                         f"rate_nb.engine.checkpoints.NUMERICS): {remedy}")
 
 # %% ../../nbs/engine/runs.ipynb #c015d
 def check_run(recipe: Recipe, measurements: list[Measurement]) -> None:
