@@ -17,7 +17,7 @@ from .core.checks import Flag, Number, Whole, check_fields
 from .encoders import ReturnEncoder, action_encoder, action_head, observation_encoder
 from .memory import VALVES, make_valve
 from .core.names import Registry
-from .models.sequence_model import SequenceModel
+from .models.sequence_model import Between, SequenceModel, cross_boundary
 from .trajectories import Segment
 
 # %% ../nbs/course/07_rate.ipynb #c006
@@ -178,6 +178,8 @@ class RATEState:
     pending: Tensor # rows that the next step feeds with its own: the read tokens at first
     rows: int = 0 # rows of the segment that are done, memory tokens included
     steps: int = 0 # steps of the segment that are done
+    segments: int = 0 # segments before this one
+    between: Between | None = None # called with each memory before a segment reads it
 
 # %% ../nbs/course/07_rate.ipynb #c022
 class RATE(SequenceModel):
@@ -280,9 +282,12 @@ def forward(self: RATE, segment: Segment, # (batch, K, …)
 @patch
 def initial_state(self: RATE, batch_size: int, # episodes side by side
                   clue: Tensor | None = None, # (batch,) integers, for an oracle
+                  between: Between | None = None, # called at each segment boundary
                  ) -> RATEState:
     "Episodes before their first step."
-    return self._open_segment(tuple(part.detach() for part in self.start(batch_size, clue)))
+    state = self._open_segment(tuple(part.detach() for part in self.start(batch_size, clue)))
+    state.between = between
+    return state
 
 @patch
 def _open_segment(self: RATE, memory, previous=None):
@@ -294,7 +299,9 @@ def _open_segment(self: RATE, memory, previous=None):
         buffers = [attention.buffer(len(cache)) for attention in attentions]
     for layer, states, buffer in zip(self.layers, cache.unbind(1), buffers):
         buffer[:, :cache.shape[2]] = layer.cached_input(states)
-    return RATEState(memory, attentions, buffers, [], [], pending=tokens)
+    state = RATEState(memory, attentions, buffers, [], [], pending=tokens)
+    if previous is not None: state.segments, state.between = previous.segments + 1, previous.between
+    return state
 
 # %% ../nbs/course/07_rate.ipynb #c035
 @patch
@@ -320,10 +327,11 @@ def _close_segment(self: RATE, state: RATEState,
     written = self._feed(state, torch.cat([last, tokens], 1), outputs=max(m, 1))
     if m: tokens = self.valve(tokens, written)
     if state.hidden: cache = self._next_cache(cache, torch.cat(state.hidden, 2).unbind(1))
-    following = self._open_segment((tokens, cache), state)
+    memory = cross_boundary(state.between, state.segments + 1, (tokens, cache))
+    following = self._open_segment(memory, state)
     if self.config.overlap:
         again = torch.cat([*state.embedded, last], 1)[:, -3*self.config.overlap:]
-        following.pending, following.embedded, following.steps = torch.cat([tokens, again], 1), [again], self.config.overlap
+        following.pending, following.embedded, following.steps = torch.cat([memory[0], again], 1), [again], self.config.overlap
     return following
 
 @patch

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..core.checks import Choice, Whole
 from ..encoders import action_head, observation_encoder
-from .sequence_model import SequenceModel
+from .sequence_model import RecurrentModel
 from ..trajectories import Segment
 
 # %% ../../nbs/models/behavior_cloning.ipynb #c006
@@ -59,7 +59,7 @@ class GRU(nn.GRU):
 # %% ../../nbs/models/behavior_cloning.ipynb #c011
 BACKBONES = {"mlp": FeedForward, "lstm": LSTM, "gru": GRU}
 
-class BehaviorCloning(SequenceModel):
+class BehaviorCloning(RecurrentModel):
     """Predict the expert's action from observations alone. With backbone `lstm` it is the paper's baseline BC-LSTM.
 
     Raises ValueError for an unknown backbone or sizes below 1."""
@@ -87,25 +87,9 @@ class BehaviorCloning(SequenceModel):
                 memory: tuple | None = None, # what the call for the segment before returned
                ) -> tuple[Tensor, tuple | None]: # output (batch, K, n) and the new memory
         encoded = self.encode_observation(segment.observation)
-        if self.num_clues: encoded = encoded + self._told(segment.clue)[:, None]
+        if self.num_clues: encoded = encoded + self.encode_clue(segment.clue)[:, None]
         features, memory = self.backbone(encoded, memory)
         return self.head(features), memory
-
-    def _told(self, clue): return self.encode_clue(clue) if self.num_clues else 0.
-
-    def initial_state(self, batch_size: int, # episodes that are played side by side
-                      clue: Tensor | None = None, # (batch,) integers, for an oracle
-                     ) -> tuple: # the empty memory, and what an oracle was told
-        return None, self._told(clue)
-
-    def step(self, observation: Tensor, # (batch, …) of this time step
-             return_to_go: Tensor, # not looked at
-             previous_action: Tensor | None, # not looked at
-             state: tuple, # the memory so far, and what an oracle was told
-            ) -> tuple[Tensor, tuple]: # output (batch, n) and the new state
-        memory, told = state
-        features, memory = self.backbone((self.encode_observation(observation) + told).unsqueeze(1), memory)
-        return self.head(features.squeeze(1)), (memory, told)
 
 # %% ../../nbs/models/behavior_cloning.ipynb #c013
 @delegates(BehaviorCloning)
