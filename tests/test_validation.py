@@ -510,11 +510,9 @@ def _(**given):
     return found
 
 
-@thing(trajectory_losses, segment_length=3, bptt=1, words={"segment_length": "segments of"})
-def _(segment_length, bptt, segment_loss=None):
-    loss = model().head.loss
-    found = trajectory_losses(model(), segment(6), segment_length, loss, bptt, segment_loss)
-    return finite([loss.item() for loss in found])
+@thing(trajectory_losses, bptt=1)
+def _(**given):
+    return finite([loss.item() for loss in trajectory_losses(model(), segment(6), **given)])
 
 # -- acting and evaluation --
 
@@ -553,7 +551,7 @@ def _(episodes, **given):
     return {mark: returns.tolist() for mark, returns in found.returns_at.items()}
 
 
-@thing(video, episodes=2, seed=0, every=2)
+@thing(rollout_video, episodes=2, seed=0, every=2)
 def _(episodes, every, **given):
     pictures, found = rollout_video(ExpertAgent(ROOM), ROOM, episodes, every=every, **given)
     assert pictures.shape[:2] == (-(-int(found.lengths.max())//every), episodes)
@@ -777,7 +775,7 @@ INSIDE = {
     "engine.encoded": "EncodedTask encoded_source",
     "envs.mujoco.generator": """learn_stage train_generator stage_summary stage_episodes StagePlayer
                      stage_skill record download spread_out stage_folder generator_folder""",
-    "training": "default_fingerprint",
+    "engine.checkpoints": "default_fingerprint",
     "engine.figures": "group_edges label_tokens",
     "core.spaces": "to_array observations_in check_scale",
     # results, rules, and numpy's own argument

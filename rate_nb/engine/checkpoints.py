@@ -4,11 +4,17 @@
 
 # %% auto #0
 __all__ = ['NUMERICS', 'SPACES', 'save_tensors', 'load_tensors', 'space_to_json', 'space_from_json', 'save_model', 'load_weights',
-           'load_model']
+           'load_model', 'default_fingerprint', 'training_state', 'restore_training_state', 'deferred_interrupt']
 
 # %% ../../nbs/engine/checkpoints.ipynb #c003
+import hashlib
 import json
 import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +27,7 @@ from torch import nn
 from ..core.names import place_of
 from ..encoders import Quantities
 from ..models.sequence_model import MODELS, SequenceModel, make_model
+from ..trajectories import Trajectories, Windows
 
 # %% ../../nbs/engine/checkpoints.ipynb #c006
 # version of the arithmetic. 1: u and v acted √d_head times too strongly; 2: the paper's formula
@@ -205,3 +212,72 @@ def load_model(path: Path, # from `save_model`
         raise ValueError(f"the model in {name} was changed after make_model built it, by another "
                          f"encoder for example: {remedy}")
     return model.eval()
+
+# %% ../../nbs/engine/checkpoints.ipynb #c029e
+def default_fingerprint(model: SequenceModel,
+                        trajectories: Trajectories | Windows, # that are learned from
+                        config: object, # a dataclass, such as TrainingConfig
+                        length: int, # N·K, steps to which trajectories are padded
+                       ) -> str: # 32 hex digits
+    """What tells trainings apart.
+
+    It depends on the model's options, layers, spaces and which of its parameters learn, on the
+    configuration, the data and `NUMERICS`. Initial weights do not count, so that an interrupted
+    training goes on in a new process; nor do functions given to `train`."""
+    options = model.options if model.options is not None else repr(getattr(model, "config", None))
+    learned = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    bounds = [_all_bounds(space) for space in (model.observation_space, model.action_space)]
+    facts = [type(model).__name__, options, str(model), model.segment_length, bounds, learned,
+             asdict(config), trajectories.fingerprint, int(length), NUMERICS]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+def _all_bounds(space): # a Box says some of its bounds only
+    if not isinstance(space, spaces.Box): return str(space)
+    return f"{space} {space.low.tolist()} {space.high.tolist()}"
+
+# %% ../../nbs/engine/checkpoints.ipynb #c051
+def training_state(model: nn.Module,
+                   optimizer: torch.optim.Optimizer, # of the model's parameters
+                  ) -> dict[str, torch.Tensor]: # name -> tensor, for `save_tensors`
+    "Weights, moments of the optimizer, and the state of torch's random number generators."
+    tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
+    for number, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{number}/{name}": tensor for name, tensor in moments.items()}
+    tensors["rng/cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available(): tensors["rng/cuda"] = torch.cuda.get_rng_state()
+    return tensors
+
+# %% ../../nbs/engine/checkpoints.ipynb #c052
+def _named(tensors, kind): # those whose name begins so, without that beginning
+    return {name.removeprefix(kind): tensor
+            for name, tensor in tensors.items() if name.startswith(kind)}
+
+def restore_training_state(tensors: dict[str, torch.Tensor], # of `training_state`
+                           model: nn.Module,
+                           optimizer: torch.optim.Optimizer, # of the model's parameters
+                          ) -> None:
+    "Bring model, optimizer and generators back. Raises RuntimeError or ValueError if they differ."
+    model.load_state_dict(_named(tensors, "model/"))
+    state = {}
+    for name, tensor in _named(tensors, "optimizer/").items():
+        number, moment = name.split("/")
+        state.setdefault(int(number), {})[moment] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    torch.set_rng_state(tensors["rng/cpu"])
+    if "rng/cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["rng/cuda"])
+
+# %% ../../nbs/engine/checkpoints.ipynb #c057
+@contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], bool]]: # tells whether Ctrl-C was pressed
+    """Within the block, Ctrl-C raises no KeyboardInterrupt: that is left to the caller.
+
+    Outside the main thread nothing is deferred, because Python gives Ctrl-C to the main one."""
+    pressed = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    try: yield lambda: bool(pressed)
+    finally: signal.signal(signal.SIGINT, before)
