@@ -17,27 +17,35 @@ import pandas as pd
 ARXIV = '2306.09459'
 
 CLAIMS = {
-    1: 'T-Maze: RATE succeeds always up to its training length and still works at 9600 steps; DT and TrXL fall to '
-       'chance beyond their context, RMT lies in between; BC-LSTM is fine when trained on up to 150 steps and at chance when trained on 600 or more.',
+    1: 'T-Maze: RATE succeeds always up to its training length and still works at 9600 steps; '
+       'DT and TrXL fall to chance beyond their context, RMT lies in between; BC-LSTM is fine '
+       'when trained on up to 150 steps and at chance when trained on 600 or more.',
     2: 'Memory that matters is used: replacing the memory tokens by noise takes T-Maze to chance; '
        'on ViZDoom-Two-Colors, noise in the cached hidden states hurts more.',
-    3: 'ViZDoom-Two-Colors: RATE has the highest return and the smallest difference between the two colours; '
-       'DT loses about half of its red-pillar return once the clue has left its window.',
-    4: 'The Memory Retention Valve matters: without it, success on long corridors decays towards chance; '
-       'the cross-attention variant CA-2 is the best of the five.',
-    5: 'Minigrid-Memory: trained on grids of size 41 only, RATE keeps a high return from size 11 to 501.',
+    3: 'ViZDoom-Two-Colors: RATE has the highest return and the smallest difference between the '
+       'two colours; DT loses about half of its red-pillar return once the clue has left its '
+       'window.',
+    4: 'The Memory Retention Valve matters: without it, success on long corridors decays towards '
+       'chance; the cross-attention variant CA-2 is the best of the five.',
+    5: 'Minigrid-Memory: trained on grids of size 41 only, RATE keeps a high return from size 11 '
+       'to 501.',
     6: 'Memory Maze: RATE is above RMT, TrXL, DT and the data, in this order.',
-    7: 'POPGym: RATE has the best total and the only positive sum on the memory tasks, and loses nothing on the reactive ones.',
-    8: 'MuJoCo and Atari: RATE is level with specialised methods, and above DT on 9 of 9 MuJoCo data sets and 3 of 4 games.',
-    9: 'A DT that is told the hidden bit (OracleDT) is at least as good as RATE, and RATE at least as good as DT.',
-    10: 'At the same effective context, training RATE with N segments needs about N times less memory than DT.',
+    7: 'POPGym: RATE has the best total and the only positive sum on the memory tasks, and loses '
+       'nothing on the reactive ones.',
+    8: 'MuJoCo and Atari: RATE is level with specialised methods, and above DT on 9 of 9 MuJoCo '
+       'data sets and 3 of 4 games.',
+    9: 'A DT that is told the hidden bit (OracleDT) is at least as good as RATE, and RATE at least '
+       'as good as DT.',
+    10: 'At the same effective context, training RATE with N segments needs about N times less '
+        'memory than DT.',
 }
 
 # %% ../nbs/course/01_paper.ipynb #c009
 TABLES = {
     'table1_memory_maze': 'Table 1: Memory Maze 9x9, return, mean and SEM',
     'table2_popgym_aggregate': 'Table 2: POPGym, sums of mean returns over groups of tasks',
-    'table3_mujoco_d4rl': 'Table 3: MuJoCo (D4RL), normalised scores; M, MR, ME = medium, medium-replay, medium-expert',
+    'table3_mujoco_d4rl': 'Table 3: MuJoCo (D4RL), normalised scores; M, MR, ME = medium, '
+                          'medium-replay, medium-expert',
     'table4_atari_raw': 'Table 4: Atari, raw scores',
     'table5_oracle': 'Table 5: OracleDT beside RATE and DT',
     'table6_mrv_tmaze': 'Table 6: T-Maze, success rate by episode length for each memory valve',
@@ -45,7 +53,8 @@ TABLES = {
     'table9_popgym': 'Table 9 (2025 revision): POPGym, return by task',
     'table10_protocol': 'Table 10: training runs and test episodes by environment',
     'table12_parameters': 'Table 12: number of parameters',
-    'table13_efficiency_a100': 'Table 13: seconds an epoch, milliseconds a step and MiB on an A100 GPU',
+    'table13_efficiency_a100': 'Table 13: seconds an epoch, milliseconds a step and MiB on an '
+                               'A100 GPU',
 }
 
 

@@ -19,7 +19,7 @@ def model(observation_space, action_space, **options):
     return make_model("rate", observation_space, action_space, **options)
 
 class Valve(GateValve):
-    def __init__(self, d_model, num_heads): super().__init__(d_model)
+    def __init__(self, d_model): super().__init__(d_model, bias=3.)
 
 def count_weights(model, recipe, paths, *, times=1):
     weights = sum(weight.numel() for weight in model.parameters())

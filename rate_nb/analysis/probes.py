@@ -9,8 +9,6 @@ __all__ = ['check_family', 'attention_maps', 'measure_attention', 'class_of_epis
 
 # %% ../../nbs/analysis/probes.ipynb #c003
 from contextlib import closing
-from copy import copy
-from functools import partial
 
 import numpy as np
 import torch
@@ -25,7 +23,7 @@ from ..evaluation import play
 from ..engine.runs import Paths, Recipe, measure_episodes, recipe_task
 from ..engine.figures import project
 from ..rate import RATE
-from ..models.sequence_model import SequenceModel
+from ..models.sequence_model import SequenceModel, cross_boundary
 from ..core.spaces import actions_out, check_bounds, conform, say
 from ..engine.tasks import Expert, Task
 from ..training import fit_to_model
@@ -167,12 +165,7 @@ class NoisyMemory(SequenceModel):
         self.segment_length, self.num_clues = model.segment_length, model.num_clues
         self.part, self.alpha = list(sizes).index(part), Number(0, most=1)("alpha", alpha)
         self.generator = torch.Generator().manual_seed(seed)
-        # the copy shares all weights, and opens its segments by itself
-        self.model, self.head = copy(model), model.head
-        self.model._open_segment = partial(self._open_segment, model)
-
-    def _open_segment(self, model, memory, previous=None):
-        return model._open_segment(memory if previous is None else self._damage(memory), previous)
+        self.model, self.head = model, model.head
 
     def _damage(self, memory): # with noise in one part
         return tuple(self._mix(part) if number == self.part and part.numel() else part
@@ -183,8 +176,10 @@ class NoisyMemory(SequenceModel):
         noise = noise * part.std() + part.mean()
         return torch.lerp(part, noise, self.alpha)
 
-    def initial_state(self, batch_size: int, **told):
-        return self.model.initial_state(batch_size, **told)
+    def initial_state(self, batch_size: int, clue: Tensor | None = None, between=None):
+        def damaged(number, memory):
+            return self._damage(cross_boundary(between, number, memory))
+        return self.model.initial_state(batch_size, clue, damaged)
 
     def step(self, observation, return_to_go, previous_action, state):
         return self.model.step(observation, return_to_go, previous_action, state)

@@ -6,8 +6,8 @@
 __all__ = ['BACKBONES', 'FeedForward', 'LSTM', 'GRU', 'BehaviorCloning', 'bc_mlp', 'bc_lstm', 'bc_gru']
 
 # %% ../../nbs/models/behavior_cloning.ipynb #c003
-import torch
 from fastcore.meta import delegates
+from gymnasium import spaces
 from torch import Tensor, nn
 
 from ..core.checks import Choice, Whole
@@ -17,31 +17,34 @@ from ..trajectories import Segment
 
 # %% ../../nbs/models/behavior_cloning.ipynb #c006
 class FeedForward(nn.Module):
-    "A network that sees each step by itself and remembers nothing."
+    "A network that sees each step by itself, (batch, K, d_model) to the same; remembers nothing."
     def __init__(self, d_model: int, # width of the vectors
                  num_layers: int, # hidden layers
                 ):
         super().__init__()
-        self.layers = nn.Sequential(*[layer for _ in range(num_layers) for layer in (nn.ReLU(), nn.Linear(d_model, d_model))], nn.ReLU())
+        hidden = [layer for _ in range(num_layers)
+                  for layer in (nn.ReLU(), nn.Linear(d_model, d_model))]
+        self.layers = nn.Sequential(*hidden, nn.ReLU())
 
-    def forward(self, x: Tensor, # (batch, K, d_model) encoded observations
-                memory: None = None, # always None
-               ) -> tuple[Tensor, None]: # features (batch, K, d_model), and None
+    def forward(self, x: Tensor, memory: None = None) -> tuple[Tensor, None]:
+        "Of encoded observations (batch, K, d_model): features (batch, K, d_model), and None."
         return self.layers(x), None
 
 # %% ../../nbs/models/behavior_cloning.ipynb #c008
+def _swapped(state: tuple) -> tuple: # (batch, layers, …) and (layers, batch, …), either way
+    return tuple(part.transpose(0, 1) for part in state)
+
 class LSTM(nn.LSTM):
     "torch's LSTM with a memory of two tensors (h, c), each (batch, num_layers, d_model)."
     def __init__(self, d_model: int, # width of input and state
                  num_layers: int, # stacked cells
                 ): super().__init__(d_model, d_model, num_layers, batch_first=True)
 
-    def forward(self, x: Tensor, # (batch, K, d_model) encoded observations
-                memory: tuple[Tensor, Tensor] | None = None, # None starts from zeros
-               ) -> tuple[Tensor, tuple[Tensor, Tensor]]: # features (batch, K, d_model), new memory
-        state = None if memory is None else tuple(part.transpose(0, 1).contiguous() for part in memory)
+    def forward(self, x: Tensor, memory: tuple | None = None) -> tuple[Tensor, tuple]:
+        "Of encoded observations (batch, K, d_model): features of the same shape, new memory."
+        state = None if memory is None else tuple(part.contiguous() for part in _swapped(memory))
         features, state = super().forward(x, state)
-        return features, tuple(part.transpose(0, 1) for part in state)
+        return features, _swapped(state)
 
 class GRU(nn.GRU):
     "torch's GRU with a memory of one tensor (h,), of shape (batch, num_layers, d_model)."
@@ -49,43 +52,43 @@ class GRU(nn.GRU):
                  num_layers: int, # stacked cells
                 ): super().__init__(d_model, d_model, num_layers, batch_first=True)
 
-    def forward(self, x: Tensor, # (batch, K, d_model) encoded observations
-                memory: tuple[Tensor] | None = None, # None starts from zeros
-               ) -> tuple[Tensor, tuple[Tensor]]: # features (batch, K, d_model), new memory
-        state = None if memory is None else memory[0].transpose(0, 1).contiguous()
+    def forward(self, x: Tensor, memory: tuple | None = None) -> tuple[Tensor, tuple]:
+        "Of encoded observations (batch, K, d_model): features of the same shape, new memory."
+        state = None if memory is None else _swapped(memory)[0].contiguous()
         features, state = super().forward(x, state)
-        return features, (state.transpose(0, 1),)
+        return features, _swapped((state,))
 
 # %% ../../nbs/models/behavior_cloning.ipynb #c011
 BACKBONES = {"mlp": FeedForward, "lstm": LSTM, "gru": GRU}
 
 class BehaviorCloning(RecurrentModel):
-    """Predict the expert's action from observations alone. With backbone `lstm` it is the paper's baseline BC-LSTM.
+    """Predict the expert's action from observations alone. With an LSTM, the paper's BC-LSTM.
 
     Raises ValueError for an unknown backbone or sizes below 1."""
-    def __init__(self, observation_space, # gymnasium space of the task's observations
-                 action_space, # gymnasium space of the task's actions
+    def __init__(self, observation_space: spaces.Space, # of the task
+                 action_space: spaces.Space, # of the task
                  *, backbone: str, # one of `BACKBONES`
                  d_model: int = 64, # width of the encoder and of the state
                  num_layers: int = 1, # of the backbone
-                 segment_length: int = 10, # K, steps between two cuts of the trajectory in training
-                 num_segments: int = 3, # N, segments of a training trajectory; the model itself does not depend on it
-                 num_clues: int = 0, # an oracle is told which of so many clues there is to remember
+                 segment_length: int = 10, # K, steps between two boundaries in training
+                 num_segments: int = 3, # N, of a training trajectory; the model does without it
+                 num_clues: int = 0, # an oracle is told one of so many clues
                 ):
         super().__init__()
         Choice(BACKBONES)("backbone", backbone)
-        d_model, num_layers = Whole(1, most=2**16)("d_model", d_model), Whole(1, most=1000)("num_layers", num_layers)
-        segment_length, num_clues = Whole(1)("segment_length", segment_length), Whole(0, most=2**16)("num_clues", num_clues)
         Whole(1)("num_segments", num_segments)
-        self.observation_space, self.action_space, self.segment_length = observation_space, action_space, segment_length
+        d_model = Whole(1, most=2**16)("d_model", d_model)
+        num_layers = Whole(1, most=1000)("num_layers", num_layers)
+        self.observation_space, self.action_space = observation_space, action_space
+        self.segment_length = Whole(1)("segment_length", segment_length)
+        self.num_clues = Whole(0, most=2**16)("num_clues", num_clues)
         self.encode_observation = observation_encoder(observation_space, d_model)
-        self.backbone, self.num_clues = BACKBONES[backbone](d_model, num_layers), num_clues
-        if num_clues: self.encode_clue = nn.Embedding(num_clues, d_model)
+        self.backbone = BACKBONES[backbone](d_model, num_layers)
+        if self.num_clues: self.encode_clue = nn.Embedding(self.num_clues, d_model)
         self.head = action_head(action_space, d_model)
 
-    def forward(self, segment: Segment, # only its observation, (batch, K, …), is looked at
-                memory: tuple | None = None, # what the call for the segment before returned
-               ) -> tuple[Tensor, tuple | None]: # output (batch, K, n) and the new memory
+    def forward(self, segment: Segment, memory: tuple | None = None) -> tuple[Tensor, tuple | None]:
+        "Of a segment's observations (batch, K, …): output (batch, K, n), new memory."
         encoded = self.encode_observation(segment.observation)
         if self.num_clues: encoded = encoded + self.encode_clue(segment.clue)[:, None]
         features, memory = self.backbone(encoded, memory)
@@ -93,16 +96,19 @@ class BehaviorCloning(RecurrentModel):
 
 # %% ../../nbs/models/behavior_cloning.ipynb #c013
 @delegates(BehaviorCloning)
-def bc_mlp(observation_space, action_space, **kwargs) -> BehaviorCloning: # options of `BehaviorCloning`
+def bc_mlp(observation_space: spaces.Space, action_space: spaces.Space,
+           **kwargs) -> BehaviorCloning: # options of `BehaviorCloning`
     "Behaviour cloning without memory."
     return BehaviorCloning(observation_space, action_space, backbone="mlp", **kwargs)
 
 @delegates(BehaviorCloning)
-def bc_lstm(observation_space, action_space, **kwargs) -> BehaviorCloning: # options of `BehaviorCloning`
+def bc_lstm(observation_space: spaces.Space, action_space: spaces.Space,
+            **kwargs) -> BehaviorCloning: # options of `BehaviorCloning`
     "Behaviour cloning with an LSTM."
     return BehaviorCloning(observation_space, action_space, backbone="lstm", **kwargs)
 
 @delegates(BehaviorCloning)
-def bc_gru(observation_space, action_space, **kwargs) -> BehaviorCloning: # options of `BehaviorCloning`
+def bc_gru(observation_space: spaces.Space, action_space: spaces.Space,
+           **kwargs) -> BehaviorCloning: # options of `BehaviorCloning`
     "Behaviour cloning with a GRU."
     return BehaviorCloning(observation_space, action_space, backbone="gru", **kwargs)

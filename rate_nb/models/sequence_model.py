@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['Between', 'MODELS', 'cross_boundary', 'read_segments', 'SequenceModel', 'RecurrentState', 'RecurrentModel',
-           'register_model', 'model_names', 'model_builder', 'make_model', 'num_parameters']
+           'register_model', 'model_names', 'model_builder', 'builder_options', 'accepted_options', 'check_options',
+           'make_model', 'num_parameters']
 
 # %% ../../nbs/models/sequence_model.ipynb #c003
+import inspect
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from gymnasium import spaces
@@ -121,21 +123,22 @@ class RecurrentModel(SequenceModel):
         number, inside = divmod(state.steps, self.segment_length)
         memory, now = state.memory, return_to_go.unsqueeze(1)
         if number and not inside: memory = cross_boundary(state.between, number, memory)
-        segment = Segment(observation.unsqueeze(1), None, now, torch.ones_like(now, dtype=torch.bool),
-                          clue=state.clue)
+        real = torch.ones_like(now, dtype=torch.bool)
+        segment = Segment(observation.unsqueeze(1), None, now, real, clue=state.clue)
         output, memory = self(segment, memory)
         return output.squeeze(1), state._replace(memory=memory, steps=state.steps + 1)
 
 # %% ../../nbs/models/sequence_model.ipynb #c013
 MODELS = Registry("model", {
-    "rate": "rate_nb.rate:rate", "rmt": "rate_nb.rate:rmt", "trxl": "rate_nb.rate:trxl",
-    "dt": "rate_nb.rate:dt", "oracle_dt": "rate_nb.rate:oracle_dt",
+    "rate": "rate_nb.models.family:rate", "rmt": "rate_nb.models.family:rmt",
+    "trxl": "rate_nb.models.family:trxl", "dt": "rate_nb.models.family:dt",
+    "oracle_dt": "rate_nb.models.family:oracle_dt",
     "bc_mlp": "rate_nb.models.behavior_cloning:bc_mlp",
     "bc_lstm": "rate_nb.models.behavior_cloning:bc_lstm",
     "bc_gru": "rate_nb.models.behavior_cloning:bc_gru"})
 
 def register_model(name: str, # what recipes call it
-                   builder, # "package.module:function" of (observation_space, action_space, **config), or the function
+                   builder: str | Callable, # (observation_space, action_space, **options), or where
                   ) -> None:
     "Make a model known by name. A name that exists already is replaced."
     MODELS[name] = builder
@@ -145,22 +148,53 @@ def model_names() -> list[str]: # in the order of registration
     return list(MODELS)
 
 def model_builder(name: str # one of `model_names()`, or "package.module:function"
-                 ) -> callable: # (observation_space, action_space, **config) -> SequenceModel
+                 ) -> Callable: # (observation_space, action_space, **options) -> SequenceModel
     "The function that builds a model. Raises ValueError for an unknown name."
     return MODELS.find(name)
 
+# %% ../../nbs/models/sequence_model.ipynb #c014e
+def builder_options(builder: Callable # of (observation_space, action_space, **options)
+                   ) -> dict[str, Any]: # option -> default; `inspect.Parameter.empty`: it has none
+    "What a model's builder takes besides the two spaces, by its signature."
+    others = list(inspect.signature(builder).parameters.values())[2:]
+    return {one.name: one.default for one in others if one.kind is not one.VAR_KEYWORD}
+
+def accepted_options(name: str # one of `model_names()`, or "package.module:function"
+                    ) -> dict[str, Any]: # option -> default
+    "The options that `make_model` accepts for a model. Raises ValueError for an unknown name."
+    return builder_options(model_builder(name))
+
+def check_options(name: str, # of the model, for the error
+                  builder: Callable, # whose signature counts
+                  options: dict[str, Any], # that it is to get
+                 ) -> None:
+    "Raises ValueError for options that a builder does not have (`**options`: it has all)."
+    try: parameters = inspect.signature(builder).parameters.values()
+    except ValueError: return # some functions written in C do not tell theirs
+    if any(one.kind is one.VAR_KEYWORD for one in parameters): return
+    known = builder_options(builder)
+    if unknown := ", ".join(sorted(set(options) - set(known))):
+        raise ValueError(f"model {name!r} takes no {unknown}: leave it out, or choose from "
+                         + (", ".join(known) or "no options"))
+
+# %% ../../nbs/models/sequence_model.ipynb #c014h
 def make_model(name: str, # one of `model_names()`, or "package.module:function"
-               observation_space, # gymnasium space of the task's observations
-               action_space, # gymnasium space of the task's actions
-               **config, # the builder's own options (d_model, num_layers, segment_length, …)
+               observation_space: spaces.Space, # of the task
+               action_space: spaces.Space, # of the task
+               **options, # the builder's own, see `accepted_options(name)`
               ) -> SequenceModel:
-    "Build a model by name. Raises ValueError for an unknown name, or option, or what is no model."
-    builder = MODELS.find_for(name, observation_space, action_space, **config)
-    model = builder(observation_space, action_space, **config)
+    """Build a model by name. All models take `segment_length` K and `num_segments` N, in steps.
+
+    Raises ValueError for an unknown name, an option that the model does not have, or a builder that
+    returns no model."""
+    builder = MODELS.find(name)
+    if callable(builder): check_options(name, builder, options)
+    builder = MODELS.find_for(name, observation_space, action_space, **options)
+    model = builder(observation_space, action_space, **options)
     if not isinstance(model, nn.Module):
         raise ValueError(f"model {name!r} gives an object of type {type(model).__name__}: its "
                          "builder has to return a SequenceModel")
-    model.options = {"model": name} | as_python(config)
+    model.options = {"model": name} | as_python(options)
     return model
 
 # %% ../../nbs/models/sequence_model.ipynb #c016

@@ -25,7 +25,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from ...core.checks import Choice, Flag, Whole, check_fields
-from ...encoders import CodedImages
+from ...models.coded_images import CodedImages
 from ...engine.tasks import Task
 
 # %% ../../../nbs/envs/minigrid/task.ipynb #c006
