@@ -39,7 +39,7 @@ from .collection import get_dataset, write_json
 from ..evaluation import Episodes, rollout_video, imitation_scores, play
 from .encoded import EncodedTask, get_encoded_dataset, mirror_half
 from ..core.names import Registry, adopt_names, own_names, place_of
-from ..models.sequence_model import SequenceModel, make_model, num_parameters
+from ..models.sequence_model import Between, SequenceModel, make_model, num_parameters
 from .tasks import Task, make_task
 from ..training import TrainingConfig, train
 from ..trajectories import Trajectories, Windows
@@ -182,7 +182,8 @@ MEASUREMENTS = Registry("measurement", {
     "play": "rate_nb.engine.runs:measure_play", "episodes": "rate_nb.engine.runs:measure_episodes",
     "imitation": "rate_nb.engine.runs:measure_imitation", "noisy episodes": "rate_nb.analysis.probes:measure_noisy_episodes", "attention": "rate_nb.analysis.probes:measure_attention",
     "memory": "rate_nb.analysis.probes:measure_memory", "noise": "rate_nb.analysis.probes:measure_noise",
-    "recall": "rate_nb.analysis.probes:measure_recall", "prompted play": "rate_nb.analysis.probes:measure_prompted_play"})
+    "recall": "rate_nb.analysis.probes:measure_recall", "prompted play": "rate_nb.analysis.probes:measure_prompted_play",
+    "loss by step": "rate_nb.analysis.probes:measure_loss_by_step"})
 
 def find_measure(measurement: Measurement): # a function of (model, recipe, paths, **options)
     "What puts a question. Raises ValueError for an unknown kind, or options that it cannot take."
@@ -219,11 +220,12 @@ def measure_episodes(model: SequenceModel, recipe: Recipe, paths: "Paths", *,
                      marks: tuple[int, ...] = (), # steps after which the return so far is noted
                      sample: bool = False, # draw actions from the model's probabilities instead of taking the likeliest
                      reset_return_every: int | None = None, # steps after which the return is asked for anew; None: never
+                     between: Between | None = None, # called at each segment boundary of the model
                      **task_options, # of the task that is played, over those of the recipe
                     ) -> dict: # lists with one entry an episode: returns, lengths, clue if there is one, returns at the marks
     "Play episodes, and keep the score of each: for tasks where the mean hides what matters."
     task = recipe_task(recipe, paths, **task_options)
-    agent = Agent(model, task.target_return if target_return is None else target_return, sample, reset_return_every=reset_return_every)
+    agent = Agent(model, task.target_return if target_return is None else target_return, sample, reset_return_every=reset_return_every, between=between)
     played = play(agent, task, episodes, seed, marks=marks)
     scores = {"returns": played.returns, "lengths": played.lengths}
     if "clue" in played.infos: scores["clue"] = played.infos["clue"]
