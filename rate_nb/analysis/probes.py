@@ -306,7 +306,8 @@ def measure_loss_by_step(model: SequenceModel, recipe: Recipe, paths: Paths, *,
 
     Raises ValueError if no window of the data is as long as `recipe.length`."""
     data = fit_to_model(recipe_data(recipe, paths, progress=False)[0], model)
-    windows, whole = Whole(1)("windows", windows), np.flatnonzero(data.lengths == recipe.length)
+    windows = Whole(1, most=2**16)("windows", windows)
+    whole = np.flatnonzero(data.lengths == recipe.length)
     if not len(whole):
         raise ValueError(f"no episode or window of the data has {recipe.length} steps: give a "
                          "recipe with windows of that length")

@@ -44,7 +44,7 @@ def save_tensors(path: Path, # of the file; its folder exists
     # one entry, because several come back in any order
     told = json.dumps(header | {"numerics": NUMERICS}, sort_keys=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    copies = {name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}
     save_file(copies, temporary, metadata={"header": told})
     os.replace(temporary, path)
 
