@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from .core.checks import Choice, Flag, Number, Whole
 from .models.sequence_model import SequenceModel
 from .training import fit_to_model
-from .trajectories import Segment, Trajectories, split_segments
+from .trajectories import Segment, Trajectories
 
 # %% ../nbs/course/10_evaluation.ipynb #c014
 @dataclass(frozen=True)
@@ -33,12 +33,11 @@ class Episodes:
     returns: np.ndarray # (E,) float64, undiscounted sums of rewards
     lengths: np.ndarray # (E,) int64, steps
     success: np.ndarray # (E,) bool, by the task's own rule
-    infos: dict[str, np.ndarray] # what the environment said at reset, overwritten by what it said at the end; (E, ...)
+    infos: dict[str, np.ndarray] # (E, …) each, said at reset, overwritten by what the end said
     seconds: float # wall time of the whole game, agent and environment together
-    returns_at: dict[int, np.ndarray] = field(default_factory=dict) # step -> (E,) rewards summed up to and with that step
+    returns_at: dict[int, np.ndarray] = field(default_factory=dict) # step -> (E,) rewards till then
 
-    def __len__(self) -> int:
-        return len(self.returns)
+    def __len__(self) -> int: return len(self.returns)
 
     @property
     def success_rate(self) -> float:
@@ -55,7 +54,7 @@ def keep_infos(kept: dict, # key -> (E, ...) array, changed in place
                infos: dict, # as a gymnasium vector environment returns them
                rows: np.ndarray, # (E,) bool, the rows to copy
               ) -> None:
-    "Copy the given rows of a vector environment's infos; values that are no arrays of E rows are left out."
+    "Copy the given rows of a vector environment's infos, where they are arrays of E rows."
     for key, values in infos.items():
         if key.startswith('_') or not isinstance(values, np.ndarray) or len(values) != len(rows):
             continue
@@ -69,60 +68,75 @@ def _steps(name, steps): # a tuple of whole numbers
         raise TypeError(f'{name} is {steps!r}: give a list of steps')
     return tuple(Whole(1)(f'a step in {name}', step) for step in steps)
 
+class _Tally:
+    "What is known of E episodes so far."
+    def __init__(self, episodes: int, # E
+                 marks: tuple[int, ...]): # steps after which the returns so far are noted
+        self.running, self.infos = np.ones(episodes, bool), {}
+        self.returns, self.lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
+        self.marks, self.returns_at = marks, {}
+
+    def add(self, step, rewards, ended, infos): # (E,) each; infos as vector environments say them
+        np.add(self.returns, rewards, out=self.returns, where=self.running)
+        if step in self.marks: self.returns_at[step] = self.returns.copy()
+        ended = ended & self.running
+        if ended.any():
+            self.lengths[ended] = step
+            keep_infos(self.infos, infos, ended)
+            self.running &= ~ended
+
+# %% ../nbs/course/10_evaluation.ipynb #c018c
+def _scores(tally, task, seconds): # as Episodes
+    name, returns = type(task).__name__, tally.returns
+    if tally.running.any():
+        raise RuntimeError(f'{tally.running.sum()} of {len(returns)} episodes still run after '
+                           f'max_steps={task.max_steps}: let the environment truncate them, or '
+                           f"raise the task's max_steps")
+    if not np.isfinite(returns).all():
+        raise ValueError(f'task {name}: an environment gave a reward of NaN or infinity')
+    returns_at = {mark: tally.returns_at.get(mark, returns) for mark in tally.marks}
+    return Episodes(returns, tally.lengths, task.success(returns), tally.infos, seconds, returns_at)
+
 # %% ../nbs/course/10_evaluation.ipynb #c018b
-def play(agent, # reset(batch) and act(observations (E, *obs), rewards (E,) or None) -> actions (E, ...)
+def play(agent, # reset(batch) and act(observations (E, …), rewards (E,) or None) -> actions (E, …)
          task, # max_steps, success(returns), make_vector_env(num_envs, autoreset_mode)
          episodes: int, # E; all are played at once
          seed: int, # episode e is seeded with seed + e
          progress: bool = False, # show a bar with steps a second
          marks: tuple[int, ...] = (), # steps after which the returns so far are noted
          look=None, # called with (step, environments) before each step
-        ) -> Episodes: # one row an episode
+        ) -> Episodes: # one row an episode, in the order of the seeds
     """Play every episode once, to its end.
 
-    Raises ValueError without episodes or for an agent of other spaces, RuntimeError if one
-    outlasts `task.max_steps`."""
+    Raises ValueError without episodes, for an agent of other spaces and for rewards that are no
+    numbers, RuntimeError if an episode outlasts `task.max_steps`."""
     episodes, seed = Whole(1)('episodes', episodes), Whole(0)('seed', seed)
-    marks, progress = _steps('marks', marks), Flag()('progress', progress)
-    running, kept = np.ones(episodes, bool), {}
-    returns, lengths, rewards = np.zeros(episodes), np.zeros(episodes, np.int64), None
-    returns_at = {}
-    watch = getattr(agent, 'watch', lambda infos: None)
+    tally, progress = _Tally(episodes, _steps('marks', marks)), Flag()('progress', progress)
+    watch, rewards = getattr(agent, 'watch', lambda infos: None), None
     with closing(task.make_vector_env(episodes, AutoresetMode.DISABLED)) as env:
         observations, infos = env.reset(seed=seed)
-        keep_infos(kept, infos, running)
+        keep_infos(tally.infos, infos, tally.running)
         if hasattr(agent, 'check_spaces'):
             agent.check_spaces(env.single_observation_space, env.single_action_space)
         agent.reset(episodes)
         start = time.perf_counter()
-        for step in tqdm(range(1, task.max_steps + 1), unit=' steps', mininterval=0.5, disable=not progress):
+        for step in tqdm(range(1, task.max_steps + 1), unit=' steps', mininterval=0.5,
+                         disable=not progress):
             watch(infos)
             if look is not None: look(step, env)
-            observations, rewards, terminated, truncated, infos = env.step(agent.act(observations, rewards))
-            np.add(returns, rewards, out=returns, where=running)
-            if step in marks: returns_at[step] = returns.copy()
-            ended = (terminated | truncated) & running
-            if ended.any():
-                lengths[ended] = step
-                keep_infos(kept, infos, ended)
-                running &= ~ended
-                if not running.any():
-                    break
+            actions = agent.act(observations, rewards)
+            observations, rewards, terminated, truncated, infos = env.step(actions)
+            tally.add(step, rewards, terminated | truncated, infos)
+            if not tally.running.any(): break
         seconds = time.perf_counter() - start
-    if running.any():
-        raise RuntimeError(f'{running.sum()} of {episodes} episodes still run after max_steps={task.max_steps}: '
-                           'let the environment truncate them, or raise the task\'s max_steps')
-    if not np.isfinite(returns).all():
-        raise ValueError(f'task {type(task).__name__}: an environment gave a reward of NaN or '
-                         'infinity')
-    return Episodes(returns, lengths, task.success(returns), kept, seconds, {mark: returns_at.get(mark, returns) for mark in marks})
+    return _scores(tally, task, seconds)
 
 # %% ../nbs/course/10_evaluation.ipynb #c022
 def rollout_video(agent, task, # as `play` takes them; its environments can be rendered
-         episodes: int, # side by side
-         seed: int, # episode e is seeded with seed + e
-         every: int = 1, # steps between two pictures
-        ) -> tuple[np.ndarray, Episodes]: # pictures (pictures, episodes, height, width, 3) and how the episodes went
+                  episodes: int, # side by side
+                  seed: int, # episode e is seeded with seed + e
+                  every: int = 1, # steps between two pictures
+                 ) -> tuple[np.ndarray, Episodes]: # (pictures, episodes, height, width, 3), scores
     """Play, and keep the pictures.
 
     Raises ValueError if the task's environments do not draw themselves."""
@@ -142,20 +156,19 @@ def rollout_video(agent, task, # as `play` takes them; its environments can be r
 class RandomAgent:
     "Draws every action from the action space: the floor of a comparison."
     def __init__(self, action_space: spaces.Space, # of one environment
-                 seed: int = 0):
-        seed = Whole(0)('seed', seed)
-        self.action_space, self.seed = action_space, seed
+                 seed: int = 0): # the same one draws the same actions again
+        self.action_space, self.seed = action_space, Whole(0)('seed', seed)
 
     def reset(self, batch: int) -> None:
-        "Start `batch` episodes; the same seed draws the same actions again."
+        "Start so many episodes."
         self.batched = batch_space(self.action_space, batch)
         self.batched.seed(self.seed)
 
     def act(self, observations: np.ndarray, rewards: np.ndarray | None) -> np.ndarray:
-        "Actions (batch, ...) that depend on nothing."
+        "Actions (batch, …) that depend on nothing."
         return self.batched.sample()
 
-
+# %% ../nbs/course/10_evaluation.ipynb #c033b
 class ExpertAgent:
     "Lets an expert play: the ceiling of a comparison, and a check of the task."
     def __init__(self, task, # make_expert() -> reset(num_envs), act(observations, infos)
@@ -163,7 +176,7 @@ class ExpertAgent:
         self.expert, self.infos = task.make_expert() if expert is None else expert, {}
 
     def reset(self, batch: int) -> None:
-        "Start `batch` episodes."
+        "Start so many episodes."
         self.expert.reset(batch)
 
     def watch(self, infos: dict) -> None:
@@ -171,39 +184,14 @@ class ExpertAgent:
         self.infos = infos
 
     def act(self, observations: np.ndarray, rewards: np.ndarray | None) -> np.ndarray:
-        "The expert's actions (batch, ...)."
+        "The expert's actions (batch, …)."
         return self.expert.act(observations, self.infos)
 
 # %% ../nbs/course/10_evaluation.ipynb #c042b
-def imitation_scores(model: SequenceModel,
-                     trajectories: Trajectories, # that it was not trained on
-                     length: int, # N·K, steps to which trajectories are padded
-                     change: Callable[[Segment], Segment] | None = None, # of each batch
-                    ) -> dict: # accuracy (0 to 1), loss (the head's, a step), each also by segment
-    """How well a model predicts recorded actions.
-
-    An action is right if all of its components are. Raises ValueError for data that do not fit
-    the model, or are longer than `length`."""
-    length = Whole(1, most=2**24)('length', length)
-    trajectories, parts = fit_to_model(trajectories, model), []
-    learning = model.training
-    model.eval()
-    for rows in np.array_split(np.arange(len(trajectories)),
-                               min(len(trajectories), 1 + len(trajectories)*length//4096)):
-        batch = trajectories.batch(rows, length)
-        parts.append(_segment_sums(model, batch if change is None else change(batch)))
-    model.train(learning)
-    loss, right, steps = (sum(part) for part in zip(*parts))
-    # segments that no episode reaches
-    loss, right, steps = loss[steps > 0], right[steps > 0], steps[steps > 0]
-    return {'accuracy': float(right.sum()/steps.sum()), 'loss': float(loss.sum()/steps.sum()),
-            'accuracy by segment': (right/steps).tolist(), 'loss by segment': (loss/steps).tolist()}
-
 @torch.no_grad()
-def _segment_sums(model, batch): # sums by segment: loss, right actions, real steps
-    sums, memory, device = [], None, next(model.parameters()).device
-    for segment in split_segments(batch.to(device), model.segment_length):
-        output, memory = model(segment, memory)
+def _segment_sums(model, batch): # (segments,) each: loss, right actions, real steps
+    sums = []
+    for segment, output in model.read(batch):
         steps = segment.mask.sum()
         if not steps:
             sums.append((0., 0, steps))
@@ -212,6 +200,31 @@ def _segment_sums(model, batch): # sums by segment: loss, right actions, real st
         loss = model.head.loss(output, segment.action, segment.mask)
         sums.append((loss*steps, same.reshape(int(steps), -1).all(1).sum(), steps))
     return [torch.tensor(part) for part in zip(*sums)]
+
+# %% ../nbs/course/10_evaluation.ipynb #c042b2
+def imitation_scores(model: SequenceModel, # stays in the mode that it is in
+                     trajectories: Trajectories, # that it was not trained on
+                     length: int, # N·K, steps to which trajectories are padded
+                     change: Callable[[Segment], Segment] | None = None, # of each batch
+                    ) -> dict: # accuracy (0 to 1), loss (the head's, a step), each also by segment
+    """How well a model predicts recorded actions.
+
+    An action is right if all of its components are. Raises ValueError for data that do not fit
+    the model, or are longer than `length`."""
+    length, learning = Whole(1, most=2**24)('length', length), model.training
+    trajectories = fit_to_model(trajectories, model)
+    device, parts = next(model.parameters()).device, []
+    model.eval()
+    for rows in np.array_split(np.arange(len(trajectories)),
+                               min(len(trajectories), 1 + len(trajectories)*length//4096)):
+        batch = trajectories.batch(rows, length)
+        parts.append(_segment_sums(model, (batch if change is None else change(batch)).to(device)))
+    model.train(learning)
+    loss, right, steps = (sum(part) for part in zip(*parts))
+    # segments that no episode reaches
+    loss, right, steps = loss[steps > 0], right[steps > 0], steps[steps > 0]
+    return {'accuracy': float(right.sum()/steps.sum()), 'loss': float(loss.sum()/steps.sum()),
+            'accuracy by segment': (right/steps).tolist(), 'loss by segment': (loss/steps).tolist()}
 
 # %% ../nbs/course/10_evaluation.ipynb #c051
 def checked(values) -> np.ndarray:
@@ -240,24 +253,20 @@ def iqm(values, # (n,) or (..., n)
 # %% ../nbs/course/10_evaluation.ipynb #c061
 STATISTICS = {'mean': np.mean, 'iqm': iqm}
 
-
 def bootstrap_interval(values, # (n,) one per training seed
                        statistic: str = 'mean', # a name in STATISTICS
                        confidence: float = 0.95, # 0 to 1
                        seed: int = 0, # of the resampling; the same seed gives the same interval
                       ) -> tuple[float, float]: # low, high
     "Percentile bootstrap interval. Raises ValueError for an unknown statistic, no values or NaN."
-    seed = Whole(0)('seed', seed)
-    values = checked(values)
+    seed, values = Whole(0)('seed', seed), checked(values)
     Choice(STATISTICS)('statistic', statistic)
     confidence = Number(above=0, below=1)('confidence', confidence)
-    if len(values) == 1:
-        return np.nan, np.nan
-    if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])
-    interval = stats.bootstrap((values,), STATISTICS[statistic], confidence_level=confidence,
-                               method='percentile', rng=np.random.default_rng(seed)).confidence_interval
-    return float(interval.low), float(interval.high)
+    if len(values) == 1: return np.nan, np.nan
+    if np.ptp(values) == 0: return float(values[0]), float(values[0])
+    found = stats.bootstrap((values,), STATISTICS[statistic], confidence_level=confidence,
+                            method='percentile', rng=np.random.default_rng(seed))
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 # %% ../nbs/course/10_evaluation.ipynb #c064
 def seed_interval(values, # (n,) the mean score of each training seed
@@ -266,7 +275,8 @@ def seed_interval(values, # (n,) the mean score of each training seed
     "Student's t interval for the mean over training seeds. Raises ValueError for no values or NaN."
     confidence = Number(above=0, below=1)('confidence', confidence)
     mean, sem = mean_sem(values)
-    if not sem > 0: return (np.nan, np.nan) if np.isnan(sem) else (mean, mean)
+    if np.isnan(sem): return np.nan, np.nan # one value tells nothing of the next
+    if sem == 0: return mean, mean
     low, high = stats.t.interval(confidence, len(values) - 1, mean, sem)
     return float(low), float(high)
 
@@ -275,7 +285,7 @@ def success_interval(successes: int, # how many episodes succeeded
                      episodes: int, # out of how many, all played by the same weights
                      confidence: float = 0.95, # 0 to 1
                     ) -> tuple[float, float]: # low, high
-    "Wilson score interval of a success rate. Raises ValueError if there are more successes than episodes."
+    "Wilson score interval of a success rate. Raises ValueError for more successes than episodes."
     episodes = Whole(1)('episodes', episodes)
     successes = Whole(0, most=episodes)('successes', successes)
     confidence = Number(above=0, below=1)('confidence', confidence)

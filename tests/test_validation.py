@@ -515,11 +515,9 @@ def _(**given):
     return found
 
 
-@thing(trajectory_losses, segment_length=3, bptt=1, words={"segment_length": "segments of"})
-def _(segment_length, bptt, segment_loss=None):
-    loss = model().head.loss
-    found = trajectory_losses(model(), segment(6), segment_length, loss, bptt, segment_loss)
-    return finite([loss.item() for loss in found])
+@thing(trajectory_losses, bptt=1)
+def _(**given):
+    return finite([loss.item() for loss in trajectory_losses(model(), segment(6), **given)])
 
 # -- acting and evaluation --
 
@@ -531,14 +529,14 @@ def _(**given):
         taken.append(agent.act(np.zeros((2, 4), np.float32), reward).tolist())
         reward = np.full(2, .25)
     assert all(CORRIDOR.action_space.contains(action) for actions in taken for action in actions)
-    return [taken, finite(agent.return_to_go.tolist())]
+    return [taken, finite(agent.return_to_go.now.tolist())]
 
 
 @thing(Agent.reset, "Agent.reset", words={"batch": "at least 1 episode"}, batch=2)
 def _(batch):
     agent = Agent(model(), 1.)
     agent.reset(batch)
-    return agent.return_to_go.tolist()
+    return agent.return_to_go.now.tolist()
 
 
 @thing(probes.Prompted, target_return=1.)
@@ -547,8 +545,11 @@ def _(**given):
     return play(agent, CORRIDOR, 2, 0).returns.tolist()
 
 
-thing(probes.NoisyMemory, part="tokens", alpha=.5)(
-    lambda **given: outputs(probes.NoisyMemory(model(), **given)))
+@thing(probes.MemoryNoise, part="tokens", alpha=.5)
+@torch.no_grad()
+def _(**given):
+    read = model().read(segment(6), probes.MemoryNoise(model(), **given))
+    return [finite(output.flatten().tolist()) for _, output in read]
 
 
 @thing(play, episodes=2, seed=0, progress=False, marks=(2,))
@@ -645,6 +646,12 @@ for measure, valid in MEASURES.items():
         functools.partial(answered, measure))
 thing(probes.measure_noisy_episodes, part="tokens", alpha=.5)(
     lambda **given: answered(functools.partial(probes.measure_noisy_episodes, episodes=2), **given))
+@thing(probes.measure_loss_by_step, windows=2)
+def _(**given):
+    whole = replace(recipe(), task_options={"corridor_length": 5}) # all episodes have 6 steps
+    return finite(probes.measure_loss_by_step(model(), whole, paths(), **given)["loss"])
+
+
 thing(probes.measure_memory, but=("class_key",), episodes=16)(
     functools.partial(answered, probes.measure_memory))
 
@@ -788,7 +795,10 @@ INSIDE = {
     "engine.encoded": "EncodedTask encoded_source",
     "envs.mujoco.generator": """learn_stage train_generator stage_summary stage_episodes StagePlayer
                      stage_skill record download spread_out stage_folder generator_folder""",
-    "training": "default_fingerprint",
+    "engine.checkpoints": "default_fingerprint",
+    # pieces of Agent and memory_trace
+    "acting": "ReturnToGo",
+    "analysis.probes": "snapshot_steps TracedAgent",
     "engine.figures": "group_edges label_tokens",
     "core.spaces": "to_array observations_in check_scale",
     # pieces of Trajectories and Windows

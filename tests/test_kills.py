@@ -1,0 +1,174 @@
+"""A training that is killed, wherever it is, is continued by the same call to the same bits; and a
+model that was saved comes back in a process that knows nothing of it."""
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from gymnasium import spaces
+from rate_nb.engine.checkpoints import load_model, load_tensors, load_weights
+from rate_nb.models.sequence_model import make_model
+from rate_nb.training import TrainingConfig, train
+from rate_nb.trajectories import Trajectories
+
+TRAINING = TrainingConfig(iterations=40, batch_size=16, warmup=10)
+
+
+def toy_data() -> Trajectories:
+    rng = np.random.default_rng(0)
+    def episode(length):
+        seen = rng.normal(size=(length, 4)).astype(np.float32)
+        return seen, np.full(length, seen[0, 0] > 0, dtype=np.int64), np.ones(length)
+    return Trajectories.from_episodes(episode(length) for length in rng.integers(1, 31, 100))
+
+
+def toy_model():
+    torch.manual_seed(0)
+    return make_model("rate", spaces.Box(-1, 1, (4,), np.float32), spaces.Discrete(4),
+                      segment_length=10, d_model=16, d_head=8, memory_tokens=2)
+
+
+def learn(folder: Path, **options):
+    "The toy model, trained, or trained on; both functions above are all that a process needs."
+    torch.set_num_threads(1)
+    model = toy_model()
+    train(model, toy_data(), TRAINING, 30, folder, checkpoint_every=10, progress=False, **options)
+    return model
+
+
+def run(script: str, folder: Path, *arguments, path: Path | None = None):
+    "A process of its own, that may import this module, and those of a folder."
+    paths = os.pathsep.join(map(str, (ROOT, ROOT/"tests", *([path] if path else []))))
+    return subprocess.run([sys.executable, "-c", script, *map(str, (folder, *arguments))],
+                          capture_output=True, text=True, cwd=folder,
+                          env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"})
+
+
+def same_weights(one, other) -> bool:
+    theirs = other.state_dict()
+    return all(torch.equal(tensor, theirs[name]) for name, tensor in one.state_dict().items())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory): return learn(tmp_path_factory.mktemp("undisturbed"))
+
+# ---- killed ----
+
+DIE = "def die(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
+
+VICTIM = '''
+import os, signal, sys
+from pathlib import Path
+from test_kills import learn
+''' + DIE
+
+IN_A_BATCH = VICTIM + '''
+batches = []
+def augment(batch):
+    batches.append(batch)
+    if len(batches) == 26: die()
+    return batch
+learn(Path(sys.argv[1]), augment=augment)
+'''
+
+WRITING = VICTIM + '''
+from rate_nb.engine import checkpoints
+replace, number = os.replace, []
+def dies_the_third_time(*paths):
+    number.append(1)
+    if len(number) == 3: die()
+    replace(*paths)
+checkpoints.os.replace = dies_the_third_time
+learn(Path(sys.argv[1]))
+'''
+
+OBSERVING = VICTIM + '''
+learn(Path(sys.argv[1]), on_checkpoint=lambda iteration, model: die() if iteration == 20 else None)
+'''
+
+
+@pytest.mark.parametrize("script, iteration", [(IN_A_BATCH, 20), (WRITING, 20), (OBSERVING, 20)],
+                         ids=["in a batch", "writing a checkpoint", "at a checkpoint"])
+def test_killed_training_goes_on_to_the_same_bits(script, iteration, tmp_path, undisturbed):
+    died = run(script, tmp_path)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    _, header = load_tensors(tmp_path/"checkpoint.safetensors")
+    assert header["iteration"] == iteration
+    assert not (tmp_path/"model.safetensors").exists()
+    assert same_weights(learn(tmp_path), undisturbed)
+
+
+INTERRUPTED = VICTIM + '''
+batches = []
+def augment(batch):
+    batches.append(batch)
+    if len(batches) == 26: os.kill(os.getpid(), signal.SIGINT)
+    return batch
+learn(Path(sys.argv[1]), augment=augment)
+'''
+
+
+def test_interrupted_training_goes_on_to_the_same_bits(tmp_path, undisturbed):
+    stopped = run(INTERRUPTED, tmp_path)
+    assert "KeyboardInterrupt: stopped after iteration 26" in stopped.stderr
+    assert load_tensors(tmp_path/"checkpoint.safetensors")[1]["iteration"] == 26
+    assert same_weights(learn(tmp_path), undisturbed)
+
+# ---- saved, and loaded elsewhere ----
+
+SAVES = '''
+import sys
+from pathlib import Path
+from gymnasium import spaces
+from rate_nb.engine.checkpoints import save_model
+from rate_nb.models.sequence_model import make_model, register_model
+if len(sys.argv) > 3: register_model("mine", sys.argv[3])
+seen = spaces.Dict({"view": spaces.Box(0, 1, (3,)), "door": spaces.Discrete(2, start=1)})
+model = make_model(sys.argv[2], seen, spaces.Discrete(3), d_model=8)
+save_model(Path(sys.argv[1])/"model.safetensors", model)
+'''
+
+LOADS = '''
+import sys
+from pathlib import Path
+from rate_nb.engine.checkpoints import load_model
+model = load_model(Path(sys.argv[1])/"model.safetensors")
+print(type(model).__name__, model.observation_space, model.options)
+'''
+
+OWN = '''
+from rate_nb.models.sequence_model import make_model
+def tiny(observation_space, action_space, d_model):
+    return make_model("bc_mlp", observation_space, action_space, d_model=d_model)
+'''
+
+
+def test_a_model_comes_back_in_another_process(tmp_path):
+    assert run(SAVES, tmp_path, "rate").returncode == 0
+    loaded = run(LOADS, tmp_path)
+    assert loaded.stdout.startswith("RATE Dict('door': Discrete(2, start=1), 'view': Box(0.0, 1.0,")
+    assert loaded.stdout.endswith("{'model': 'rate', 'd_model': 8}\n")
+
+
+@pytest.mark.parametrize("names", [("mine", "my_models:tiny"), ("my_models:tiny",)],
+                         ids=["registered", "by its place"])
+def test_a_model_of_ones_own_comes_back_where_its_module_is(names, tmp_path):
+    (tmp_path/"lib").mkdir()
+    (tmp_path/"lib/my_models.py").write_text(OWN)
+    saved = run(SAVES, tmp_path, *names, path=tmp_path/"lib")
+    assert saved.returncode == 0, saved.stderr
+    assert f"'model': '{names[0]}'" in run(LOADS, tmp_path, path=tmp_path/"lib").stdout
+    refused = run(LOADS, tmp_path)
+    assert "ValueError: the model in model.safetensors cannot be built here" in refused.stderr
+    assert "there is no module 'my_models'" in refused.stderr
+
+
+def test_a_trained_model_needs_its_file_alone(tmp_path):
+    model = learn(tmp_path)
+    assert same_weights(load_model(tmp_path/"model.safetensors"), model)
+    assert same_weights(load_weights(tmp_path/"model.safetensors", toy_model()), model)
