@@ -17,7 +17,9 @@ import pandas as pd
 from ...evaluation import ExpertAgent, judge, play, seed_interval
 from ...engine.runs import Measurement, Recipe, results_frame
 from ...engine.study import Contestant, choose, plan_study
-from .task import KEY, MinigridMemory, MinigridMemoryExpert
+from .expert import MinigridMemoryExpert
+from .maze import KEY
+from .task import MinigridMemory
 from ...training import TrainingConfig
 
 # %% ../../../nbs/envs/minigrid/study.ipynb #c006

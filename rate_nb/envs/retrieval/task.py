@@ -4,29 +4,27 @@
 
 # %% auto #0
 __all__ = ['WAIT', 'OBSERVATION_SPACE', 'ACTION_SPACE', 'ENV_ID', 'length_range', 'draw_episode', 'RetrievalEnv',
-           'RetrievalVectorEnv', 'RetrievalExpert', 'Retrieval']
+           'RetrievalVectorEnv', 'Retrieval']
 
 # %% ../../../nbs/envs/retrieval/task.ipynb #c003
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import gymnasium as gym
 import numpy as np
-from fastcore.basics import patch
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
-from gymnasium.vector.utils import batch_space
 
-from ...core.checks import Whole
 from ...engine.tasks import Task
-from ..tmaze.task import episode_facts, noise, whole_range
+from ...engine.vector import NumpyVectorEnv
+from ..tmaze.task import NumberedEnv, as_option, episode_facts, noise, whole_range
 
 # %% ../../../nbs/envs/retrieval/task.ipynb #c006
 WAIT = 2
 OBSERVATION_SPACE = gym.spaces.Box(-1, 1, (3,), np.float32)  # state, flag, noise
 ACTION_SPACE = gym.spaces.Discrete(3)
 
-
+# %% ../../../nbs/envs/retrieval/task.ipynb #c006b
 def length_range(
     episode_length: int | tuple[int, int],  # T, steps; a pair is an inclusive range
 ) -> tuple[int, int]:  # shortest, longest
@@ -39,45 +37,38 @@ def draw_episode(
     episode: np.ndarray,  # (B,) int64, number of the episode since that seed
     shortest: int,  # steps
     longest: int,  # steps
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # key (B,) uint64 of the noise, coin (B,) 0 or 1, length (B,) in steps
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # key uint64, coin 0 or 1, length in steps; (B,)
     "What is drawn at the start of an episode."
     key, side, length = episode_facts(seeds, episode, shortest, longest)
     return key, (1 - side) // 2, length
 
 # %% ../../../nbs/envs/retrieval/task.ipynb #c012
-class RetrievalEnv(gym.Env):
+class RetrievalEnv(NumberedEnv):
     "Action Associative Retrieval, one episode at a time."
     metadata = {'render_modes': []}
 
     def __init__(
         self,
         episode_length: int | tuple[int, int],  # T, steps; a pair is drawn from at each reset
-        render_mode: None = None,  # there is nothing to see
     ):
-        self.range, self.render_mode = length_range(episode_length), render_mode
+        self.range, self.ended = length_range(episode_length), True
         self.observation_space, self.action_space = OBSERVATION_SPACE, ACTION_SPACE
-        self.seeds, self.ended = None, True
 
-    def reset(self, *, seed=None, options=None):
-        "Begin the first episode of `seed`, or without a seed the next episode."
-        super().reset(seed=seed)
-        if seed is None and self.seeds is None: seed = self.np_random.integers(2**63)
-        if seed is not None: self.seeds, self.episode = np.array([seed], dtype=np.uint64), -1
-        self.episode += 1
+    def _begin(self):
         self.key, coin, length = draw_episode(self.seeds, np.array([self.episode]), *self.range)
         self.coin, self.length = int(coin[0]), int(length[0])
         self.first, self.t, self.ended = WAIT, 0, False
-        return self._observe(), self._info()
 
     def wanted(self) -> tuple[int, ...]:
         "The actions that are right now."
         if self.t == 0: return 0, 1
         return (self.first,) if self.t == self.length - 1 else (WAIT,)
 
-    def step(self, action):
+    def step(self, action: int):
         "One step; a wrong action ends the episode. ValueError for an unknown action."
         if self.ended: raise ResetNeeded("the episode has ended or not begun; call reset()")
-        if not self.action_space.contains(action): raise ValueError(f"action is {action!r}; give 0, 1 or 2 (wait)")
+        if not self.action_space.contains(action):
+            raise ValueError(f"action is {action!r}; give 0, 1 or 2 (wait)")
         right = action in self.wanted()
         if self.t == 0: self.first = int(action)
         self.t += 1
@@ -86,94 +77,44 @@ class RetrievalEnv(gym.Env):
         return self._observe(), reward, self.ended, False, self._info()
 
     def _observe(self):
-        flag = self.t == self.length - 1 and not self.ended
-        return np.array([self.first != WAIT, flag, noise(self.key, np.array([self.t]))[0]], dtype=np.float32)
+        flag, hiss = self.t == self.length - 1, noise(self.key, np.array([self.t]))[0]
+        return np.array([self.first != WAIT, flag and not self.ended, hiss], dtype=np.float32)
 
     def _info(self): return {'clue': self.coin, 'episode_length': self.length}
 
 # %% ../../../nbs/envs/retrieval/task.ipynb #c024
-class RetrievalVectorEnv(gym.vector.VectorEnv):
+class RetrievalVectorEnv(NumpyVectorEnv):
     "Episodes side by side in numpy; row i of `reset(seed=s)` is `RetrievalEnv` with seed s + i."
 
     def __init__(
         self,
         num_envs: int,  # rows
         episode_length: int | tuple[int, int],  # T, steps; a pair is drawn from at each reset
-        autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,  # DISABLED: an ended row rests
+        autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,  # DISABLED: ended rows are frozen
     ):
-        num_envs = Whole(1, most=10**6)('num_envs', num_envs)
-        if autoreset_mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED):
-            raise ValueError(f"autoreset_mode is {autoreset_mode}; give AutoresetMode.NEXT_STEP or AutoresetMode.DISABLED")
-        self.num_envs, self.range = num_envs, length_range(episode_length)
-        self.metadata = {'autoreset_mode': autoreset_mode, 'render_modes': []}
-        self.single_observation_space, self.single_action_space = OBSERVATION_SPACE, ACTION_SPACE
-        self.observation_space = batch_space(OBSERVATION_SPACE, num_envs)
-        self.action_space = batch_space(ACTION_SPACE, num_envs)
-        self.seeds = None
+        super().__init__(num_envs, OBSERVATION_SPACE, ACTION_SPACE, autoreset_mode)
+        self.range, self.key = length_range(episode_length), np.zeros(num_envs, dtype=np.uint64)
+        self.coin, self.length, self.first = np.zeros((3, num_envs), dtype=np.int64)
 
-# %% ../../../nbs/envs/retrieval/task.ipynb #c025
-@patch
-def _row_seeds(self: RetrievalVectorEnv, seed: int | list[int]) -> np.ndarray:
-    "Seeds (num_envs,) uint64 from one seed or a list of seeds."
-    seeds = seed + np.arange(self.num_envs) if np.ndim(seed) == 0 else np.asarray(seed)
-    if seeds.shape != (self.num_envs,) or seeds.dtype.kind not in 'iu' or seeds.min() < 0:
-        raise ValueError(f"seed is {seed!r}; give an integer from 0 up, or {self.num_envs} of them")
-    return seeds.astype(np.uint64)
+    def begin(self, rows):
+        self.first[rows] = WAIT
+        self.key[rows], self.coin[rows], self.length[rows] = draw_episode(
+            self.seeds[rows], self.episode[rows], *self.range)
 
+    def move(self, actions, running):
+        opening, closing = self.t == 1, self.t == self.length
+        wanted = np.where(closing, self.first, WAIT)
+        right = np.where(opening, actions != WAIT, actions == wanted)
+        self.first = np.where(opening & running, actions, self.first)
+        ended = closing | ~right
+        return np.where(right, 1., -1.) * ended, ended, np.zeros(self.num_envs, dtype=bool)
 
-@patch
-def _begin(self: RetrievalVectorEnv, rows: np.ndarray) -> None:
-    "Begin the next episode in `rows` (bool array)."
-    self.episode[rows] += 1
-    self.key[rows], self.coin[rows], self.length[rows] = draw_episode(self.seeds[rows], self.episode[rows], *self.range)
-    self.t[rows], self.first[rows], self.ended[rows] = 0, WAIT, False
+    def observe(self):
+        flag = (self.t == self.length - 1) & ~self.terminated
+        columns = self.first != WAIT, flag, noise(self.key, self.t)
+        return np.stack(columns, axis=1).astype(np.float32)
 
-
-@patch
-def reset(self: RetrievalVectorEnv, *, seed: int | list[int] | None = None, options: dict | None = None):
-    "Begin an episode in every row, or in the rows that `options['reset_mask']` marks."
-    rows = (options or {}).get('reset_mask', np.ones(self.num_envs, dtype=bool))
-    if self.seeds is None:
-        self.seeds = self.np_random.integers(2**63, size=self.num_envs, dtype=np.uint64)
-        self.key, self.ended = self.seeds.copy(), np.ones(self.num_envs, dtype=bool)
-        self.t, self.coin, self.length, self.first, self.episode = np.zeros((5, self.num_envs), dtype=np.int64)
-        self.episode -= 1
-    if seed is not None: self.seeds[rows], self.episode[rows] = self._row_seeds(seed)[rows], -1
-    self._begin(rows)
-    return self._observe(), self._infos()
-
-# %% ../../../nbs/envs/retrieval/task.ipynb #c027
-@patch
-def _observe(self: RetrievalVectorEnv) -> np.ndarray:
-    "Observations (num_envs, 3) float32."
-    flag = (self.t == self.length - 1) & ~self.ended
-    return np.stack([self.first != WAIT, flag, noise(self.key, self.t)], axis=1).astype(np.float32)
-
-
-@patch
-def _infos(self: RetrievalVectorEnv) -> dict[str, np.ndarray]:
-    "Coin and length of every row, each with gymnasium's mask of rows that have it (all)."
-    have = np.ones(self.num_envs, dtype=bool)
-    return {'clue': self.coin.copy(), '_clue': have, 'episode_length': self.length.copy(), '_episode_length': have.copy()}
-
-
-@patch
-def step(self: RetrievalVectorEnv, actions: np.ndarray):
-    "Step all rows; a row that has ended begins anew (NEXT_STEP) or rests (DISABLED). ValueError for bad actions."
-    if self.seeds is None: raise ResetNeeded("no episode has begun; call reset()")
-    actions = np.asarray(actions)
-    if actions.shape != (self.num_envs,) or actions.dtype.kind not in 'iu' or actions.min() < 0 or actions.max() > WAIT:
-        raise ValueError(f"actions must be {self.num_envs} integers from 0 to 2; got {actions.dtype} of shape {actions.shape}")
-    running, opening = ~self.ended, self.t == 0
-    wanted = np.where(self.t == self.length - 1, self.first, WAIT)
-    right = np.where(opening, actions != WAIT, actions == wanted)
-    self.first = np.where(opening & running, actions, self.first)
-    self.t += running
-    ends = running & (~right | (self.t == self.length))
-    if self.metadata['autoreset_mode'] == AutoresetMode.NEXT_STEP and self.ended.any(): self._begin(self.ended.copy())
-    self.ended |= ends
-    rewards = np.where(right, 1., -1.) * ends
-    return self._observe(), rewards, self.ended.copy(), np.zeros(self.num_envs, dtype=bool), self._infos()
+    def tell(self): return {'clue': self.coin, 'episode_length': self.length}
 
 # %% ../../../nbs/envs/retrieval/task.ipynb #c035
 ENV_ID = 'rate_nb/Retrieval-v0'
@@ -181,29 +122,11 @@ if ENV_ID not in gym.registry:
     gym.register(ENV_ID, entry_point='rate_nb.envs.retrieval.task:RetrievalEnv',
                  vector_entry_point='rate_nb.envs.retrieval.task:RetrievalVectorEnv')
 
-# %% ../../../nbs/envs/retrieval/task.ipynb #c038
-class RetrievalExpert:
-    "Begin with what the coin of the episode says, wait, repeat it at the flag."
-
-    def reset(self, num_envs: int) -> None:
-        "Forget all first actions."
-        self.note = np.zeros(num_envs, dtype=np.int64)
-
-    def act(
-        self,
-        observations: np.ndarray,  # (num_envs, 3)
-        infos: dict[str, Any],  # 'clue' (num_envs,): the coin, read at the first step only
-    ) -> np.ndarray:  # (num_envs,) int64
-        "One action for every environment."
-        state, flag = observations[:, 0], observations[:, 1]
-        self.note = np.where(state == 0, infos['clue'], self.note)
-        return np.where((state == 0) | (flag == 1), self.note, WAIT)
-
 # %% ../../../nbs/envs/retrieval/task.ipynb #c039
 @dataclass(frozen=True)
 class Retrieval(Task):
-    "Action Associative Retrieval with episodes of one length, or of lengths drawn from an inclusive range."
-    episode_length: int | tuple[int, int] = 90  # T, steps
+    "Action Associative Retrieval with episodes of one length, or of lengths drawn from a range."
+    episode_length: int | tuple[int, int] = 90  # T, steps; a pair is an inclusive range
     name: ClassVar[str] = 'retrieval'
     metric: ClassVar[str] = 'success rate'
     reward_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
@@ -212,8 +135,8 @@ class Retrieval(Task):
     target_return: ClassVar[float] = 1.0
 
     def __post_init__(self):
-        shortest, longest = length_range(self.episode_length)
-        object.__setattr__(self, 'episode_length', longest if shortest == longest else (shortest, longest))
+        length = as_option(length_range(self.episode_length))
+        object.__setattr__(self, 'episode_length', length)
 
     @property
     def max_steps(self) -> int:
@@ -224,12 +147,14 @@ class Retrieval(Task):
         "One environment."
         return RetrievalEnv(self.episode_length)
 
-    def make_vector_env(self, num_envs: int, autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP) -> RetrievalVectorEnv:
+    def make_vector_env(self, num_envs: int, autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP
+                       ) -> RetrievalVectorEnv:
         "Environments side by side, in numpy."
         return RetrievalVectorEnv(num_envs, self.episode_length, autoreset_mode)
 
-    def make_expert(self) -> RetrievalExpert:
-        "The oracle."
+    def make_expert(self):
+        "The oracle, a `RetrievalExpert`."
+        from rate_nb.envs.retrieval.expert import RetrievalExpert
         return RetrievalExpert()
 
     def success(self, returns: np.ndarray) -> np.ndarray:
