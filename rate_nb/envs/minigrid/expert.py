@@ -43,8 +43,7 @@ class MinigridMemoryExpert:
         self.upper = np.maximum(self.upper, upper)
         clue = np.where(around_the_corner > 0, 0, found.max(axis=(1, 2)))
         self.clue = np.where(self.clue == 0, clue, self.clue)
-        wall_ahead = (self.heading == 0) & (view[:, 1, 1] == WALL)
-        self.at_junction |= (self.clue > 0) & wall_ahead
+        self.at_junction |= (self.heading == 0) & (view[:, 1, 1] == WALL)
 
 # %% ../../../nbs/envs/minigrid/expert.ipynb #c088
 def steps_needed(
