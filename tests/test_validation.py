@@ -44,6 +44,8 @@ from rate_nb.engine import runs as experiments
 from rate_nb.envs.atari import dqn_replay
 from rate_nb.envs.atari import task as atari
 from rate_nb.envs.memory_maze import task as memory_maze
+from rate_nb.envs.minigrid import expert as minigrid_expert
+from rate_nb.envs.minigrid import maze as minigrid_maze
 from rate_nb.envs.minigrid import task as minigrid
 from rate_nb.envs.mujoco import generator as generators
 from rate_nb.envs.mujoco import task as mujoco
@@ -300,8 +302,8 @@ thing(tmaze.corridor_range, corridor_length=3)(tmaze.corridor_range)
 thing(tmaze.whole_range, but=("name", "least"), value=3, words={"value": "a range"})(
     lambda value: tmaze.whole_range("a range", value, 1))
 thing(retrieval.length_range, episode_length=3)(retrieval.length_range)
-thing(minigrid.check_size, size=7)(minigrid.check_size)
-thing(minigrid.steps_needed, size=7)(minigrid.steps_needed)
+thing(minigrid_maze.check_size, size=7)(minigrid_maze.check_size)
+thing(minigrid_expert.steps_needed, size=7)(minigrid_expert.steps_needed)
 thing(mujoco.normalised_score, environment="hopper", expert_return=2000.)(
     lambda **given: finite(mujoco.normalised_score(returns=[0., 9.], **given)).tolist())
 thing(atari.AtariExpert, game="pong", noise=(.1, .5))(
@@ -825,10 +827,12 @@ INSIDE = {
     # pieces of simulators and experts
     "envs.atari.task": "Game bounce steer standing coily_at quiet_steps",
     "envs.memory_maze.task": "make_maze take_labels",
-    "envs.minigrid.task": "draw_maze kind_at look tile_pictures",
+    "envs.minigrid.maze": """draw_maze kind_at look tile_pictures around_agents
+                             maze_pictures""",
+    "envs.minigrid.task": "arrivals",
     "envs.mujoco.task": "Robot",
     "envs.retrieval.task": "draw_episode",
-    "envs.tmaze.task": "episode_facts",
+    "envs.tmaze.task": "episode_facts maze_picture",
     "envs.vizdoom.task": """thing actors_text png_bytes ball pillar surface scenario_wad
                                    scenario_path Engine paper_rules reference_rules plan_action
                                    plan_paths plan_values"""}

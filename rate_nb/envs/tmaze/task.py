@@ -4,22 +4,21 @@
 
 # %% auto #0
 __all__ = ['RIGHT', 'UP', 'LEFT', 'DOWN', 'MOVE_X', 'MOVE_Y', 'OBSERVATION_SPACE', 'ACTION_SPACE', 'GOLDEN', 'FACTORS', 'SHIFTS',
-           'WALL', 'FLOOR', 'AGENT', 'ARMS', 'ENV_ID', 'draw', 'episode_facts', 'noise', 'whole_range',
-           'corridor_range', 'TMazeEnv', 'TMazeVectorEnv', 'TMazeExpert', 'TMaze']
+           'WALL', 'FLOOR', 'AGENT', 'ARMS', 'ENV_ID', 'draw', 'episode_facts', 'noise', 'whole_range', 'as_option',
+           'corridor_range', 'NumberedEnv', 'maze_picture', 'TMazeEnv', 'TMazeVectorEnv', 'TMaze']
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c003
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import gymnasium as gym
 import numpy as np
-from fastcore.basics import patch
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
-from gymnasium.vector.utils import batch_space
 
 from ...core.checks import Choice, Flag, Whole
 from ...engine.tasks import Task
+from ...engine.vector import NumpyVectorEnv
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c006
 RIGHT, UP, LEFT, DOWN = range(4)
@@ -51,14 +50,14 @@ def episode_facts(
     episode: np.ndarray,  # (B,) int64, number of the episode since that seed
     shortest: int,  # cells
     longest: int,  # cells
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # key (B,) uint64, clue (B,) +1 or -1, corridor length (B,)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # key uint64, clue +1 or -1, corridor length; (B,)
     "What is drawn at the start of an episode."
     key = draw(draw(seeds, np.array([1])), episode)
     clue = 1 - 2 * (draw(key, np.array([-1])) % np.uint64(2)).astype(np.int64)
-    spread = draw(key, np.array([-2])) % np.uint64(longest - shortest + 1)
-    return key, clue, shortest + spread.astype(np.int64)
+    longer = draw(key, np.array([-2])) % np.uint64(longest - shortest + 1)
+    return key, clue, shortest + longer.astype(np.int64)
 
-
+# %% ../../../nbs/envs/tmaze/task.ipynb #c014b
 def noise(
     key: np.ndarray,  # (B,) uint64, key of the episode
     t: np.ndarray,  # (B,) int64, step within the episode
@@ -80,41 +79,80 @@ def whole_range(
     if shortest > longest: raise ValueError(f"{name} is {value!r}: give the shorter one first")
     return shortest, longest
 
+# %% ../../../nbs/envs/tmaze/task.ipynb #c021d
+def as_option(
+    ends: tuple[int, int],  # shortest, longest
+) -> int | tuple[int, int]:  # one number if both are the same
+    "A range as an option of a task, so that equal tasks are written alike."
+    return ends[0] if ends[0] == ends[1] else ends
 
+# %% ../../../nbs/envs/tmaze/task.ipynb #c021b
 def corridor_range(
-    corridor_length: int | tuple[int, int],  # cells from the start to the junction; a pair is an inclusive range
+    corridor_length: int | tuple[int, int],  # cells to the junction; a pair is an inclusive range
 ) -> tuple[int, int]:  # shortest, longest
     "Check a corridor length and give it as a range. Raises ValueError or TypeError that names it."
     return whole_range('corridor_length', corridor_length, least=1)
 
-# %% ../../../nbs/envs/tmaze/task.ipynb #c024
-class TMazeEnv(gym.Env):
-    "The passive T-Maze (after Ni et al. 2023), one episode at a time."
-    metadata = {'render_modes': ['rgb_array'], 'render_fps': 8}
+# %% ../../../nbs/envs/tmaze/task.ipynb #c023b
+class NumberedEnv(gym.Env):
+    "Episodes that follow from a seed and a number; needs `_begin`, `_observe` and `_info`."
+    seeds = None  # (1,) uint64
 
-    def __init__(
-        self,
-        corridor_length: int | tuple[int, int],  # cells to the junction; a pair is drawn from at each reset
-        render_mode: str | None = None,  # 'rgb_array' or None
-    ):
-        self.shortest, self.longest = corridor_range(corridor_length)
-        Choice(('rgb_array',), optional=True)('render_mode', render_mode)
-        self.observation_space, self.action_space = OBSERVATION_SPACE, ACTION_SPACE
-        self.render_mode, self.seeds, self.ended = render_mode, None, True
-
-    def reset(self, *, seed=None, options=None):
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
         "Begin the first episode of `seed`, or without a seed the next episode."
         super().reset(seed=seed)
         if seed is None and self.seeds is None: seed = self.np_random.integers(2**63)
         if seed is not None: self.seeds, self.episode = np.array([seed], dtype=np.uint64), -1
         self.episode += 1
-        self.key, clue, length = episode_facts(self.seeds, np.array([self.episode]), self.shortest, self.longest)
-        self.clue, self.length = int(clue[0]), int(length[0])
-        self.t, self.x, self.y, self.ended = 0, 0, 0, False
+        self._begin()
         return self._observe(), self._info()
 
-    def step(self, action):
-        "Move one cell; up or down at the junction ends the episode. ValueError for an unknown action."
+# %% ../../../nbs/envs/tmaze/task.ipynb #c033
+WALL, FLOOR, AGENT = (38, 38, 46), (236, 232, 222), (30, 30, 30)
+ARMS = {1: (230, 159, 0), -1: (86, 180, 233)}  # up orange, down blue: also for the colour-blind
+
+
+def maze_picture(
+    maze,  # a `TMazeEnv`
+    cell: int,  # pixels a cell
+    columns: int,  # at most so many cells are shown
+) -> np.ndarray:  # (5 * cell, width, 3) uint8
+    "The maze from above, with the agent. Raises ValueError or TypeError for sizes out of bounds."
+    cell, columns = Whole(4, most=1000)('cell', cell), Whole(1, most=1000)('columns', columns)
+    first = min(max(maze.x - columns // 2, 0), max(maze.length + 1 - columns, 0))
+    junction = maze.length - first + 1  # its column in the picture
+    grid = np.full((5, min(maze.length + 1, columns) + 2, 3), WALL, dtype=np.uint8)
+    grid[2, 1:-1] = FLOOR
+    if junction <= columns: grid[1, junction], grid[3, junction] = ARMS[1], ARMS[-1]
+    if maze.t == 0: grid[2, 1] = ARMS[maze.clue]
+    picture = grid.repeat(cell, 0).repeat(cell, 1)
+    picture[::cell], picture[:, ::cell] = WALL, WALL
+    top, left, margin = (2 - maze.y) * cell, (maze.x - first + 1) * cell, cell // 6
+    rows = slice(top + margin + 1, top + cell - margin)
+    picture[rows, left + margin + 1:left + cell - margin] = AGENT
+    return picture
+
+# %% ../../../nbs/envs/tmaze/task.ipynb #c024
+class TMazeEnv(NumberedEnv):
+    "The passive T-Maze (after Ni et al. 2023), one episode at a time."
+    metadata = {'render_modes': ['rgb_array'], 'render_fps': 8}
+
+    def __init__(
+        self,
+        corridor_length: int | tuple[int, int],  # cells to the junction; a pair is a range
+        render_mode: str | None = None,  # 'rgb_array' or None
+    ):
+        self.range, self.ended = corridor_range(corridor_length), True
+        self.render_mode = Choice(('rgb_array',), optional=True)('render_mode', render_mode)
+        self.observation_space, self.action_space = OBSERVATION_SPACE, ACTION_SPACE
+
+    def _begin(self):
+        self.key, clue, length = episode_facts(self.seeds, np.array([self.episode]), *self.range)
+        self.clue, self.length = int(clue[0]), int(length[0])
+        self.t, self.x, self.y, self.ended = 0, 0, 0, False
+
+    def step(self, action: int):
+        "Move one cell; a turn at the junction ends the episode. ValueError for an unknown action."
         if self.ended: raise ResetNeeded("the episode has ended or not begun; call reset()")
         if not self.action_space.contains(action):
             raise ValueError(f"action is {action!r}; give 0 (right), 1 (up), 2 (left) or 3 (down)")
@@ -127,156 +165,51 @@ class TMazeEnv(gym.Env):
         return self._observe(), float(self.y == self.clue), terminated, truncated, self._info()
 
     def _observe(self):
-        flag = self.x == self.length and self.y == 0
+        shown, at_junction = self.clue if self.t == 0 else 0, self.x == self.length and self.y == 0
         hiss = noise(self.key, np.array([self.t]))[0]
-        return np.array([self.y, self.clue if self.t == 0 else 0, flag, hiss], dtype=np.float32)
+        return np.array([self.y, shown, at_junction, hiss], dtype=np.float32)
 
     def _info(self): return {'clue': self.clue, 'corridor_length': self.length}
-
-# %% ../../../nbs/envs/tmaze/task.ipynb #c033
-WALL, FLOOR, AGENT = (38, 38, 46), (236, 232, 222), (30, 30, 30)
-ARMS = {1: (230, 159, 0), -1: (86, 180, 233)}  # up orange, down blue: apart for colour-blind eyes too
-
-
-@patch
-def render(
-    self: TMazeEnv,
-    cell: int = 12,  # pixels a cell
-    columns: int = 25,  # at most so many cells are shown
-) -> np.ndarray:  # (5 * cell, width, 3) uint8
-    """The maze from above; arms in two colours, the start in the colour of the clue at step 0.
-
-    Raises ValueError or TypeError for sizes that cannot be drawn."""
-    cell, columns = Whole(4, most=1000)('cell', cell), Whole(1, most=1000)('columns', columns)
-    first = min(max(self.x - columns // 2, 0), max(self.length + 1 - columns, 0))
-    grid = np.full((5, min(self.length + 1, columns) + 2, 3), WALL, dtype=np.uint8)
-    grid[2, 1:-1] = FLOOR
-    if self.length < first + columns: grid[1, self.length - first + 1], grid[3, self.length - first + 1] = ARMS[1], ARMS[-1]
-    if self.t == 0: grid[2, 1] = ARMS[self.clue]
-    picture = grid.repeat(cell, 0).repeat(cell, 1)
-    picture[::cell], picture[:, ::cell] = WALL, WALL
-    top, left, margin = (2 - self.y) * cell, (self.x - first + 1) * cell, cell // 6
-    picture[top + margin + 1:top + cell - margin, left + margin + 1:left + cell - margin] = AGENT
-    return picture
+    def render(self, cell: int = 12, columns: int = 25): return maze_picture(self, cell, columns)
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c038
-class TMazeVectorEnv(gym.vector.VectorEnv):
+class TMazeVectorEnv(NumpyVectorEnv):
     "T-Mazes side by side in numpy; row i of `reset(seed=s)` is `TMazeEnv` with seed s + i."
 
     def __init__(
         self,
         num_envs: int,  # rows
-        corridor_length: int | tuple[int, int],  # cells to the junction; a pair is drawn from at each reset
-        autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,  # DISABLED: an ended row rests
-        render_mode: None = None,  # only single mazes are rendered
+        corridor_length: int | tuple[int, int],  # cells to the junction; a pair is a range
+        autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,  # DISABLED: ended rows are frozen
     ):
-        num_envs = Whole(1, most=10**6)('num_envs', num_envs)
-        if autoreset_mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED):
-            raise ValueError(f"autoreset_mode is {autoreset_mode}; give AutoresetMode.NEXT_STEP or AutoresetMode.DISABLED")
-        self.num_envs, self.render_mode = num_envs, render_mode
-        self.shortest, self.longest = corridor_range(corridor_length)
-        self.metadata = {'autoreset_mode': autoreset_mode, 'render_modes': []}
-        self.single_observation_space, self.single_action_space = OBSERVATION_SPACE, ACTION_SPACE
-        self.observation_space = batch_space(OBSERVATION_SPACE, num_envs)
-        self.action_space = batch_space(ACTION_SPACE, num_envs)
-        self.seeds = None
+        super().__init__(num_envs, OBSERVATION_SPACE, ACTION_SPACE, autoreset_mode)
+        self.range, self.key = corridor_range(corridor_length), np.zeros(num_envs, dtype=np.uint64)
+        self.x, self.y, self.clue, self.length = np.zeros((4, num_envs), dtype=np.int64)
 
-# %% ../../../nbs/envs/tmaze/task.ipynb #c040
-@patch
-def _row_seeds(self: TMazeVectorEnv, seed: int | list[int]) -> np.ndarray:
-    "Seeds (num_envs,) uint64 from one seed or a list of seeds."
-    seeds = seed + np.arange(self.num_envs) if np.ndim(seed) == 0 else np.asarray(seed)
-    if seeds.shape != (self.num_envs,) or seeds.dtype.kind not in 'iu' or seeds.min() < 0:
-        raise ValueError(f"seed is {seed!r}; give an integer from 0 up, or {self.num_envs} of them")
-    return seeds.astype(np.uint64)
+    def begin(self, rows):
+        self.x[rows] = self.y[rows] = 0
+        self.key[rows], self.clue[rows], self.length[rows] = episode_facts(
+            self.seeds[rows], self.episode[rows], *self.range)
 
+    def move(self, actions, running):
+        self.y += MOVE_Y[actions] * ((self.x == self.length) & running)
+        self.x += MOVE_X[actions] * running
+        self.x = np.minimum(np.maximum(self.x, 0), self.length)
+        turned = self.y != 0
+        return self.y == self.clue, turned, ~turned & (self.t >= self.length + 2)
 
-@patch
-def _begin(self: TMazeVectorEnv, rows: np.ndarray) -> None:
-    "Begin the next episode in `rows` (bool array)."
-    self.episode[rows] += 1
-    self.t[rows] = self.x[rows] = self.y[rows] = 0
-    self.key[rows], self.clue[rows], self.length[rows] = episode_facts(
-        self.seeds[rows], self.episode[rows], self.shortest, self.longest)
-    self.ended[rows] = False
+    def observe(self):
+        shown, at_junction = self.clue * (self.t == 0), (self.x == self.length) & (self.y == 0)
+        columns = self.y, shown, at_junction, noise(self.key, self.t)
+        return np.stack(columns, axis=1).astype(np.float32)
 
-
-@patch
-def reset(self: TMazeVectorEnv, *, seed: int | list[int] | None = None, options: dict | None = None):
-    "Begin an episode in every row, or in the rows that `options['reset_mask']` marks."
-    rows = (options or {}).get('reset_mask', np.ones(self.num_envs, dtype=bool))
-    if self.seeds is None:
-        self.seeds = self.np_random.integers(2**63, size=self.num_envs, dtype=np.uint64)
-        self.key, self.ended = self.seeds.copy(), np.ones(self.num_envs, dtype=bool)
-        self.t, self.x, self.y, self.clue, self.length, self.episode = np.zeros((6, self.num_envs), dtype=np.int64)
-        self.episode -= 1
-    if seed is not None: self.seeds[rows], self.episode[rows] = self._row_seeds(seed)[rows], -1
-    self._begin(rows)
-    return self._observe(), self._infos()
-
-# %% ../../../nbs/envs/tmaze/task.ipynb #c042
-@patch
-def _observe(self: TMazeVectorEnv) -> np.ndarray:
-    "Observations (num_envs, 4) float32."
-    observations = np.empty((self.num_envs, 4), dtype=np.float32)
-    observations[:, 0] = self.y
-    observations[:, 1] = self.clue * (self.t == 0)
-    observations[:, 2] = (self.x == self.length) & (self.y == 0)
-    observations[:, 3] = noise(self.key, self.t)
-    return observations
-
-
-@patch
-def _infos(self: TMazeVectorEnv) -> dict[str, np.ndarray]:
-    "Clue and corridor length of every row, each with gymnasium's mask of rows that have it (all)."
-    have = np.ones(self.num_envs, dtype=bool)
-    return {'clue': self.clue.copy(), '_clue': have,
-            'corridor_length': self.length.copy(), '_corridor_length': have.copy()}
-
-# %% ../../../nbs/envs/tmaze/task.ipynb #c044
-@patch
-def step(self: TMazeVectorEnv, actions: np.ndarray):
-    "Move all rows; a row that has ended begins anew (NEXT_STEP) or rests (DISABLED). ValueError for bad actions."
-    if self.seeds is None: raise ResetNeeded("no episode has begun; call reset()")
-    actions = np.asarray(actions)
-    if actions.shape != (self.num_envs,) or actions.dtype.kind not in 'iu' or actions.min() < 0 or actions.max() > 3:
-        raise ValueError(f"actions must be {self.num_envs} integers from 0 to 3; got {actions.dtype} of shape {actions.shape}")
-    running = ~self.ended
-    self.t += running
-    self.y += MOVE_Y[actions] * ((self.x == self.length) & running)
-    self.x += MOVE_X[actions] * running
-    self.x = np.minimum(np.maximum(self.x, 0), self.length)
-    rewards = ((self.y == self.clue) & running).astype(np.float64)
-    if self.metadata['autoreset_mode'] == AutoresetMode.NEXT_STEP and self.ended.any(): self._begin(self.ended)
-    terminated = self.y != 0
-    truncated = ~terminated & (self.t >= self.length + 2)
-    self.ended = terminated | truncated
-    return self._observe(), rewards, terminated, truncated, self._infos()
+    def tell(self): return {'clue': self.clue, 'corridor_length': self.length}
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c055
 ENV_ID = 'rate_nb/TMaze-v0'
 if ENV_ID not in gym.registry:
     gym.register(ENV_ID, entry_point='rate_nb.envs.tmaze.task:TMazeEnv',
                  vector_entry_point='rate_nb.envs.tmaze.task:TMazeVectorEnv')
-
-# %% ../../../nbs/envs/tmaze/task.ipynb #c059
-class TMazeExpert:
-    "Remember the clue, walk right, turn at the flag as the clue said; sees observations only."
-
-    def reset(self, num_envs: int) -> None:
-        "Forget all clues."
-        self.clue = np.zeros(num_envs, dtype=np.int64)
-
-    def act(
-        self,
-        observations: np.ndarray,  # (num_envs, 4)
-        infos: dict[str, Any],  # not used
-    ) -> np.ndarray:  # (num_envs,) int64
-        "One action for every environment."
-        shown = observations[:, 1].astype(np.int64)
-        self.clue = np.where(shown != 0, shown, self.clue)
-        turn = np.where(self.clue > 0, UP, DOWN)
-        return np.where(observations[:, 2] == 1, turn, RIGHT)
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c061
 @dataclass(frozen=True)
@@ -291,8 +224,8 @@ class TMaze(Task):
     target_return: ClassVar[float] = 1.0
 
     def __post_init__(self):
-        shortest, longest = corridor_range(self.corridor_length)
-        object.__setattr__(self, 'corridor_length', longest if shortest == longest else (shortest, longest))
+        length = as_option(corridor_range(self.corridor_length))
+        object.__setattr__(self, 'corridor_length', length)
 
     @classmethod
     def for_limit(
@@ -306,21 +239,15 @@ class TMaze(Task):
 
     @property
     def max_steps(self) -> int:
-        "Steps to the timeout of the longest corridor."
         return corridor_range(self.corridor_length)[1] + 2
 
-    def make_env(self, render_mode: str | None = None) -> TMazeEnv:
-        "One maze."
-        return TMazeEnv(self.corridor_length, render_mode)
+    def success(self, returns: np.ndarray) -> np.ndarray: return np.asarray(returns) > 0.5
+    def make_env(self, render_mode=None): return TMazeEnv(self.corridor_length, render_mode)
 
-    def make_vector_env(self, num_envs: int, autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP) -> TMazeVectorEnv:
-        "Mazes side by side, in numpy."
+    def make_vector_env(self, num_envs: int, autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP
+                       ) -> TMazeVectorEnv:
         return TMazeVectorEnv(num_envs, self.corridor_length, autoreset_mode)
 
-    def make_expert(self) -> TMazeExpert:
-        "The oracle."
+    def make_expert(self):
+        from rate_nb.envs.tmaze.expert import TMazeExpert
         return TMazeExpert()
-
-    def success(self, returns: np.ndarray) -> np.ndarray:
-        "Episodes in which the right turn was taken."
-        return np.asarray(returns) > 0.5
