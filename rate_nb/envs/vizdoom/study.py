@@ -20,7 +20,9 @@ from ...engine.collection import write_json
 from ...evaluation import ExpertAgent, judge, play, say_scores, seed_interval
 from ...engine.runs import Measurement, Paths, Recipe, results_frame
 from ...engine.study import Contestant, choose, plan_study
-from .task import COLORS, TwoColorsExpert, ViZDoomTwoColors
+from .expert import TwoColorsExpert
+from .scenario import COLORS
+from .task import ViZDoomTwoColors
 from ...training import TrainingConfig
 
 # %% ../../../nbs/envs/vizdoom/study.ipynb #c006
