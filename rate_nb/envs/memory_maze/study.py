@@ -23,7 +23,9 @@ from ...engine.runs import Measurement, Paths, Recipe, recipe_data, results_fram
 from ...engine.encoded import EncodedTask
 from ...paper import load_table
 from ...engine.study import Contestant, choose, plan_study
-from .task import ACTION_SPACE, GOOD_NOISE, PAPER_NOISE, MemoryMaze, MemoryMazeLabels, in_view
+from .expert import in_view
+from .labels import MemoryMazeLabels
+from .task import ACTION_SPACE, GOOD_NOISE, PAPER_NOISE, MemoryMaze
 from ...training import TrainingConfig
 
 # %% ../../../nbs/envs/memory_maze/study.ipynb #c006

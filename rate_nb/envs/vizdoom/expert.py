@@ -225,7 +225,7 @@ class TwoColorsExpert:
         return actions
 
     def _think(self, infos):
-        for row, (player, clue) in enumerate(zip(infos['player'], infos['clue'])):
+        for row, (player, clue) in enumerate(zip(infos['player'], infos['clue'], strict=True)):
             worth = touch_values(COLORS[clue] if self.likes == 'clue' else self.likes)
             self.plan[row], self.hopeful[row] = best_plan(
                 player, self.held[row], self.plan[row], infos['items'][row], worth)
