@@ -44,12 +44,15 @@ from rate_nb.engine import runs as experiments
 from rate_nb.envs.atari import dqn_replay
 from rate_nb.envs.atari import task as atari
 from rate_nb.envs.memory_maze import task as memory_maze
+from rate_nb.envs.memory_maze.expert import MemoryMazeExpert
+from rate_nb.envs.memory_maze.labels import MemoryMazeLabels, MemoryMazeLabeller
 from rate_nb.envs.minigrid import task as minigrid
 from rate_nb.envs.mujoco import generator as generators
 from rate_nb.envs.mujoco import task as mujoco
 from rate_nb.envs.retrieval import task as retrieval
 from rate_nb.envs.tmaze import task as tmaze
 from rate_nb.envs.vizdoom import task as vizdoom
+from rate_nb.envs.vizdoom.expert import TwoColorsExpert
 from rate_nb.acting import Agent
 from rate_nb.engine.collection import (collect, collect_to_disk, dataset_folder, first_seed, get_dataset,
                                 load_dataset)
@@ -230,8 +233,7 @@ def inhabited(task: Task) -> dict:
 
 CHEAP = {tmaze.TMaze: dict(corridor_length=3), retrieval.Retrieval: dict(episode_length=4),
          minigrid.MinigridMemory: dict(size=7), mujoco.MuJoCo: {}, atari.Atari: {}}
-DEAR = (atari.AtariLabels, vizdoom.ViZDoomTwoColors, memory_maze.MemoryMaze,
-        memory_maze.MemoryMazeLabels)
+DEAR = (atari.AtariLabels, vizdoom.ViZDoomTwoColors, memory_maze.MemoryMaze, MemoryMazeLabels)
 
 for kind, valid in CHEAP.items():
     thing(kind, **valid)(lambda kind=kind, **given: inhabited(kind(**given)))
@@ -258,6 +260,7 @@ thing(mujoco.RobotEnv, environment="hopper")(functools.partial(entered, mujoco.R
 thing(atari.AtariEnv, game="pong")(functools.partial(entered, atari.AtariEnv))
 for kind in (vizdoom.TwoColorsEnv, memory_maze.MemoryMazeEnv): # slow to start
     thing(kind)(lambda kind=kind, **given: {name: getattr(kind(**given), name) for name in given})
+thing(vizdoom.TwoColorsOptions)(lambda **given: vizdoom.TwoColorsOptions(**given).of_episode())
 
 
 def num_envs(make, num_envs, **given) -> list:
@@ -305,8 +308,7 @@ thing(mujoco.normalised_score, environment="hopper", expert_return=2000.)(
     lambda **given: finite(mujoco.normalised_score(returns=[0., 9.], **given)).tolist())
 thing(atari.AtariExpert, game="pong", noise=(.1, .5))(
     lambda **given: atari.AtariExpert(**given).noise)
-for kind in (memory_maze.MemoryMazeExpert, memory_maze.NoteTaker,
-             vizdoom.TwoColorsExpert):
+for kind in (MemoryMazeExpert, MemoryMazeLabeller, TwoColorsExpert):
     thing(kind, noise=.25)(lambda kind=kind, **given: vars(kind(**given)))
 
 # -- data --
@@ -553,7 +555,7 @@ def _(episodes, **given):
     return {mark: returns.tolist() for mark, returns in found.returns_at.items()}
 
 
-@thing(video, episodes=2, seed=0, every=2)
+@thing(rollout_video, episodes=2, seed=0, every=2)
 def _(episodes, every, **given):
     pictures, found = rollout_video(ExpertAgent(ROOM), ROOM, episodes, every=every, **given)
     assert pictures.shape[:2] == (-(-int(found.lengths.max())//every), episodes)
@@ -798,14 +800,20 @@ INSIDE = {
     "envs.vizdoom.study": "Preset two_colors vizdoom_recipe",
     # pieces of simulators and experts
     "envs.atari.task": "Game bounce steer standing coily_at quiet_steps",
-    "envs.memory_maze.task": "make_maze take_labels",
+    "envs.memory_maze.package": "make_maze begin_maze",
+    "envs.memory_maze.task": "Episode",
+    "envs.memory_maze.expert": "steer disturb",
+    "envs.memory_maze.labels": "take_labels measure_linear_probe",
     "envs.minigrid.task": "draw_maze kind_at look tile_pictures",
     "envs.mujoco.task": "Robot",
     "envs.retrieval.task": "draw_episode",
     "envs.tmaze.task": "episode_facts",
-    "envs.vizdoom.task": """thing actors_text png_bytes ball pillar surface scenario_wad
-                                   scenario_path Engine paper_rules reference_rules plan_action
-                                   plan_paths plan_values"""}
+    "envs.vizdoom.scenario": """thing actors_text png_bytes ball pillar surface scenario_wad
+                                scenario_path""",
+    "envs.vizdoom.engine": "make_game write_launcher Engine Game LastingGame",
+    "envs.vizdoom.task": "paper_rules reference_rules Score",
+    "envs.vizdoom.expert": """plan_action after_a_step plan_path plan_paths plan_values best_plan
+                              Noise"""}
 
 # ---- tests ----
 
