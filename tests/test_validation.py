@@ -44,17 +44,18 @@ from rate_nb.engine import runs as experiments
 from rate_nb.envs.atari import dqn_replay
 from rate_nb.envs.atari import task as atari
 from rate_nb.envs.memory_maze import task as memory_maze
-from rate_nb.envs.minigrid import expert as minigrid_expert
-from rate_nb.envs.minigrid import maze as minigrid_maze
+from rate_nb.envs.memory_maze.expert import MemoryMazeExpert
+from rate_nb.envs.memory_maze.labels import MemoryMazeLabels, MemoryMazeLabeller
 from rate_nb.envs.minigrid import task as minigrid
 from rate_nb.envs.mujoco import generator as generators
 from rate_nb.envs.mujoco import task as mujoco
 from rate_nb.envs.retrieval import task as retrieval
 from rate_nb.envs.tmaze import task as tmaze
 from rate_nb.envs.vizdoom import task as vizdoom
+from rate_nb.envs.vizdoom.expert import TwoColorsExpert
 from rate_nb.acting import Agent
-from rate_nb.engine.collection import collect, collect_to_disk, first_seed, get_dataset
-from rate_nb.engine.storage import dataset_folder, load_dataset
+from rate_nb.engine.collection import (collect, collect_to_disk, dataset_folder, first_seed, get_dataset,
+                                load_dataset)
 from rate_nb.encoders import Quantities
 from rate_nb.evaluation import (ExpertAgent, RandomAgent, bootstrap_interval, rollout_video,
                                 imitation_scores, play, say_scores, seed_interval, success_interval)
@@ -67,8 +68,7 @@ from rate_nb.models.sequence_model import make_model, model_builder, model_names
 from rate_nb.engine.tasks import Task, make_task
 from rate_nb.engine.workers import WorkerVectorEnv
 from rate_nb.training import TrainingConfig, batch_indices, train, trajectory_losses
-from rate_nb.core.windows import Windows
-from rate_nb.trajectories import Segment, Trajectories, split_segments
+from rate_nb.trajectories import Segment, Trajectories, Windows, split_segments
 
 # ---- bad values, by the type that a signature asks for ----
 
@@ -233,8 +233,7 @@ def inhabited(task: Task) -> dict:
 
 CHEAP = {tmaze.TMaze: dict(corridor_length=3), retrieval.Retrieval: dict(episode_length=4),
          minigrid.MinigridMemory: dict(size=7), mujoco.MuJoCo: {}, atari.Atari: {}}
-DEAR = (atari.AtariLabels, vizdoom.ViZDoomTwoColors, memory_maze.MemoryMaze,
-        memory_maze.MemoryMazeLabels)
+DEAR = (atari.AtariLabels, vizdoom.ViZDoomTwoColors, memory_maze.MemoryMaze, MemoryMazeLabels)
 
 for kind, valid in CHEAP.items():
     thing(kind, **valid)(lambda kind=kind, **given: inhabited(kind(**given)))
@@ -261,6 +260,7 @@ thing(mujoco.RobotEnv, environment="hopper")(functools.partial(entered, mujoco.R
 thing(atari.AtariEnv, game="pong")(functools.partial(entered, atari.AtariEnv))
 for kind in (vizdoom.TwoColorsEnv, memory_maze.MemoryMazeEnv): # slow to start
     thing(kind)(lambda kind=kind, **given: {name: getattr(kind(**given), name) for name in given})
+thing(vizdoom.TwoColorsOptions)(lambda **given: vizdoom.TwoColorsOptions(**given).of_episode())
 
 
 def num_envs(make, num_envs, **given) -> list:
@@ -302,14 +302,13 @@ thing(tmaze.corridor_range, corridor_length=3)(tmaze.corridor_range)
 thing(tmaze.whole_range, but=("name", "least"), value=3, words={"value": "a range"})(
     lambda value: tmaze.whole_range("a range", value, 1))
 thing(retrieval.length_range, episode_length=3)(retrieval.length_range)
-thing(minigrid_maze.check_size, size=7)(minigrid_maze.check_size)
-thing(minigrid_expert.steps_needed, size=7)(minigrid_expert.steps_needed)
+thing(minigrid.check_size, size=7)(minigrid.check_size)
+thing(minigrid.steps_needed, size=7)(minigrid.steps_needed)
 thing(mujoco.normalised_score, environment="hopper", expert_return=2000.)(
     lambda **given: finite(mujoco.normalised_score(returns=[0., 9.], **given)).tolist())
 thing(atari.AtariExpert, game="pong", noise=(.1, .5))(
     lambda **given: atari.AtariExpert(**given).noise)
-for kind in (memory_maze.MemoryMazeExpert, memory_maze.NoteTaker,
-             vizdoom.TwoColorsExpert):
+for kind in (MemoryMazeExpert, MemoryMazeLabeller, TwoColorsExpert):
     thing(kind, noise=.25)(lambda kind=kind, **given: vars(kind(**given)))
 
 # -- data --
@@ -328,25 +327,21 @@ def _(length, truncate=False):
     return made.return_to_go.tolist()
 
 
-@thing(Trajectories.chunks, "Trajectories.chunks", words={"steps": "chunks of"}, steps=2)
-def _(steps):
-    cut = data().chunks(steps)
-    assert cut.lengths.max() <= steps and cut.num_steps == data().num_steps
+@thing(Trajectories.pieces, "Trajectories.pieces", words={"length": "pieces of"}, length=2)
+def _(length):
+    cut = data().pieces(length)
+    assert cut.lengths.max() <= length and cut.num_steps == data().num_steps
     return cut.lengths.tolist()
 
 
-def looked_through(windows: Windows, steps: int) -> list:
-    assert len(windows) == data().num_steps and windows.lengths.max() <= steps
+def looked_through(windows: Windows, length: int) -> list:
+    assert len(windows) == data().num_steps and windows.lengths.max() <= length
     return windows.batch([0], 2).mask.tolist()
 
-thing(Trajectories.sliding_windows, "Trajectories.sliding_windows", words={"steps": "windows of"},
-      steps=2)(lambda steps: looked_through(data().sliding_windows(steps), steps))
-thing(Windows, words={"steps": "windows of"}, steps=2)(
-    lambda steps: looked_through(Windows(data(), steps), steps))
-thing(Windows.batch, "Windows.batch", length=3)(
-    lambda length: Windows(data(), 2).batch([0], length).mask.tolist())
-thing(Windows.prefetch, "Windows.prefetch", length=2)(
-    lambda length: Windows(data(), 2).prefetch([0], length))
+thing(Trajectories.windows, "Trajectories.windows", words={"length": "windows of"}, length=2)(
+    lambda length: looked_through(data().windows(length), length))
+thing(Windows, words={"length": "windows of"}, length=2)(
+    lambda length: looked_through(Windows(data(), length), length))
 thing(Trajectories.prefetch, "Trajectories.prefetch", length=2)(
     lambda length: data().prefetch([0], length))
 
@@ -517,9 +512,11 @@ def _(**given):
     return found
 
 
-@thing(trajectory_losses, bptt=1)
-def _(**given):
-    return finite([loss.item() for loss in trajectory_losses(model(), segment(6), **given)])
+@thing(trajectory_losses, segment_length=3, bptt=1, words={"segment_length": "segments of"})
+def _(segment_length, bptt, segment_loss=None):
+    loss = model().head.loss
+    found = trajectory_losses(model(), segment(6), segment_length, loss, bptt, segment_loss)
+    return finite([loss.item() for loss in found])
 
 # -- acting and evaluation --
 
@@ -531,14 +528,14 @@ def _(**given):
         taken.append(agent.act(np.zeros((2, 4), np.float32), reward).tolist())
         reward = np.full(2, .25)
     assert all(CORRIDOR.action_space.contains(action) for actions in taken for action in actions)
-    return [taken, finite(agent.return_to_go.now.tolist())]
+    return [taken, finite(agent.return_to_go.tolist())]
 
 
 @thing(Agent.reset, "Agent.reset", words={"batch": "at least 1 episode"}, batch=2)
 def _(batch):
     agent = Agent(model(), 1.)
     agent.reset(batch)
-    return agent.return_to_go.now.tolist()
+    return agent.return_to_go.tolist()
 
 
 @thing(probes.Prompted, target_return=1.)
@@ -547,11 +544,8 @@ def _(**given):
     return play(agent, CORRIDOR, 2, 0).returns.tolist()
 
 
-@thing(probes.MemoryNoise, part="tokens", alpha=.5)
-@torch.no_grad()
-def _(**given):
-    read = model().read(segment(6), probes.MemoryNoise(model(), **given))
-    return [finite(output.flatten().tolist()) for _, output in read]
+thing(probes.NoisyMemory, part="tokens", alpha=.5)(
+    lambda **given: outputs(probes.NoisyMemory(model(), **given)))
 
 
 @thing(play, episodes=2, seed=0, progress=False, marks=(2,))
@@ -648,12 +642,6 @@ for measure, valid in MEASURES.items():
         functools.partial(answered, measure))
 thing(probes.measure_noisy_episodes, part="tokens", alpha=.5)(
     lambda **given: answered(functools.partial(probes.measure_noisy_episodes, episodes=2), **given))
-@thing(probes.measure_loss_by_step, windows=2)
-def _(**given):
-    whole = replace(recipe(), task_options={"corridor_length": 5}) # all episodes have 6 steps
-    return finite(probes.measure_loss_by_step(model(), whole, paths(), **given)["loss"])
-
-
 thing(probes.measure_memory, but=("class_key",), episodes=16)(
     functools.partial(answered, probes.measure_memory))
 
@@ -778,36 +766,22 @@ def _(**given):
 
 INSIDE = {
     # pieces of models: RATEConfig and BehaviorCloning check their sizes
-    "attention": """sinusoid keep_mask Dropout distance_table attention_mask query_blocks
-                    attention_weights relative_attention AttentionProjections RelativeAttention
-                    IncrementalAttention""",
-    "engine.attention": "slanted fast_attention FastIncrementalAttention",
+    "attention": """sinusoid slanted keep_mask Dropout distance_table relative_attention
+                    attention_mask RelativeAttention""",
     "models.behavior_cloning": "FeedForward LSTM GRU BehaviorCloning",
-    "models.sequence_model": "cross_boundary read_segments RecurrentState",
-    "models.layers": "feed_forward GRUGate",
-    "models.family": "check_context",
-    "memory": "Valve SwappedValve LeakyValve PassThrough KeepMemory",
-    "encoders": """three_convolutions ImageEncoder VectorEncoder CodeEncoder GridEncoder GreyEncoder PartsEncoder
+    "encoders": """ImageEncoder VectorEncoder CodeEncoder GridEncoder GreyEncoder PartsEncoder
                    Standardize observation_encoder action_encoder ReturnEncoder DiscreteHead MultiDiscreteHead
                    ContinuousHead action_head""",
-    "rate": "segment_plans RATEState feed_rows",
+    "rate": "feed_forward GRUGate RATEState",
     # pieces of collect, get_dataset, make_dataset, train, curves
     "engine.collection": "play_round play_rounds make_manifest append_rows bring_to_disk from_minari",
     "envs.atari.dqn_replay": "array_path rows_of_this_round",
     "engine.encoded": "EncodedTask encoded_source",
     "envs.mujoco.generator": """learn_stage train_generator stage_summary stage_episodes StagePlayer
                      stage_skill record download spread_out stage_folder generator_folder""",
-    "engine.checkpoints": "default_fingerprint",
-    # pieces of Agent and memory_trace
-    "acting": "ReturnToGo",
-    "analysis.probes": "snapshot_steps TracedAgent",
+    "training": "default_fingerprint",
     "engine.figures": "group_edges label_tokens",
     "core.spaces": "to_array observations_in check_scale",
-    # pieces of Trajectories and Windows
-    "core.arrays": "as_numbers",
-    "core.store": "checked_episode",
-    "core.windows": "windows_batch read_windows_early",
-    "trajectories": "pad_rows read_early padded_batch cut_in_chunks",
     # results, rules, and numpy's own argument
     "evaluation": "Episodes iqm",
     "core.checks": "Number Whole Flag Choice",
@@ -826,16 +800,20 @@ INSIDE = {
     "envs.vizdoom.study": "Preset two_colors vizdoom_recipe",
     # pieces of simulators and experts
     "envs.atari.task": "Game bounce steer standing coily_at quiet_steps",
-    "envs.memory_maze.task": "make_maze take_labels",
-    "envs.minigrid.maze": """draw_maze kind_at look tile_pictures around_agents
-                             maze_pictures""",
-    "envs.minigrid.task": "arrivals",
+    "envs.memory_maze.package": "make_maze begin_maze",
+    "envs.memory_maze.task": "Episode",
+    "envs.memory_maze.expert": "steer disturb",
+    "envs.memory_maze.labels": "take_labels measure_linear_probe",
+    "envs.minigrid.task": "draw_maze kind_at look tile_pictures",
     "envs.mujoco.task": "Robot",
     "envs.retrieval.task": "draw_episode",
-    "envs.tmaze.task": "episode_facts maze_picture",
-    "envs.vizdoom.task": """thing actors_text png_bytes ball pillar surface scenario_wad
-                                   scenario_path Engine paper_rules reference_rules plan_action
-                                   plan_paths plan_values"""}
+    "envs.tmaze.task": "episode_facts",
+    "envs.vizdoom.scenario": """thing actors_text png_bytes ball pillar surface scenario_wad
+                                scenario_path""",
+    "envs.vizdoom.engine": "make_game write_launcher Engine Game LastingGame",
+    "envs.vizdoom.task": "paper_rules reference_rules Score",
+    "envs.vizdoom.expert": """plan_action after_a_step plan_path plan_paths plan_values best_plan
+                              Noise"""}
 
 # ---- tests ----
 

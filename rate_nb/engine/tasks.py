@@ -143,7 +143,7 @@ TASKS = Registry('task', {
     'minigrid': 'rate_nb.envs.minigrid.task:MinigridMemory',
     'retrieval': 'rate_nb.envs.retrieval.task:Retrieval',
     'memory_maze': 'rate_nb.envs.memory_maze.task:MemoryMaze',
-    'memory_maze_labels': 'rate_nb.envs.memory_maze.task:MemoryMazeLabels',
+    'memory_maze_labels': 'rate_nb.envs.memory_maze.labels:MemoryMazeLabels',
     'mujoco': 'rate_nb.envs.mujoco.task:MuJoCo',
     'atari': 'rate_nb.envs.atari.task:Atari',
     'atari_labels': 'rate_nb.envs.atari.task:AtariLabels',

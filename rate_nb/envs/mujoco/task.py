@@ -22,7 +22,7 @@ from gymnasium.vector import AutoresetMode
 from ...core.checks import Choice, Flag, Number, Whole, check_fields
 from ...encoders import Quantities
 from ...engine.tasks import Task
-from ..memory_maze.task import LIBRARIES
+from ..memory_maze.package import LIBRARIES
 from ...engine.workers import WorkerVectorEnv
 
 # %% ../../../nbs/envs/mujoco/task.ipynb #c006
