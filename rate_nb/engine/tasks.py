@@ -151,7 +151,7 @@ TASKS = Registry('task', {
     'memory_maze_labels': 'rate_nb.envs.memory_maze.task:MemoryMazeLabels',
     'mujoco': 'rate_nb.envs.mujoco.task:MuJoCo',
     'atari': 'rate_nb.envs.atari.task:Atari',
-    'atari_labels': 'rate_nb.envs.atari.task:AtariLabels'})
+    'atari_labels': 'rate_nb.envs.atari.labels:AtariLabels'})
 
 
 def register_task(

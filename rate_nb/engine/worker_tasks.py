@@ -7,11 +7,12 @@ __all__ = ['WorkerTask']
 
 # %% ../../nbs/engine/worker_tasks.ipynb #c003
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode
 
-from ..core.checks import Whole
+from ..core.checks import Whole, check_fields
 from .tasks import Task
 from .workers import Layout, WorkerVectorEnv
 
@@ -21,13 +22,9 @@ class WorkerTask(Task):
     "A task whose environments can be shared out among processes; a frozen dataclass."
     num_workers: int = field(  # processes of the vector environment; 1: none but this one
         default=1, compare=False, kw_only=True)
+    infos: ClassVar[Layout] = {}  # what environments tell besides observations: shapes and types
 
-    def __post_init__(self): Whole(1)('num_workers', self.num_workers)
-
-    @property
-    def infos(self) -> Layout:
-        "What the environments tell besides observations: name -> shape and type."
-        return {}
+    def __post_init__(self): check_fields(self, num_workers=Whole(1))
 
     def make_vector_env(
         self,

@@ -19,7 +19,7 @@ from gymnasium.vector.utils import batch_space
 
 from ...core.checks import Whole
 from ...engine.tasks import Task
-from ..tmaze.task import episode_facts, noise, whole_range
+from ...engine.streams import episode_facts, noise, whole_range
 
 # %% ../../../nbs/envs/retrieval/task.ipynb #c006
 WAIT = 2

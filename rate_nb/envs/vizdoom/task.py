@@ -37,7 +37,7 @@ from gymnasium.vector import AutoresetMode
 
 from ...core.checks import Choice, Flag, Number, Whole, check_fields
 from ...engine.tasks import Task
-from ..tmaze.task import draw
+from ...engine.streams import draw
 from ...engine.workers import WorkerVectorEnv
 
 # %% ../../../nbs/envs/vizdoom/task.ipynb #c006
