@@ -556,7 +556,7 @@ def _(episodes, **given):
     return {mark: returns.tolist() for mark, returns in found.returns_at.items()}
 
 
-@thing(video, episodes=2, seed=0, every=2)
+@thing(rollout_video, episodes=2, seed=0, every=2)
 def _(episodes, every, **given):
     pictures, found = rollout_video(ExpertAgent(ROOM), ROOM, episodes, every=every, **given)
     assert pictures.shape[:2] == (-(-int(found.lengths.max())//every), episodes)
