@@ -778,6 +778,7 @@ INSIDE = {
     "engine.collection": "play_round play_rounds make_manifest append_rows bring_to_disk from_minari",
     "envs.atari.dqn_replay": "array_path rows_of_this_round",
     "engine.encoded": "EncodedTask encoded_source",
+    "engine.worker_tasks": "WorkerTask", # its field is one of MuJoCo's and Atari's
     "envs.mujoco.generator": """learn_stage train_generator stage_summary stage_episodes StagePlayer
                      stage_skill record download spread_out stage_folder generator_folder
                      Generator""",
