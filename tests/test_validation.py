@@ -43,16 +43,15 @@ from rate_nb.engine import figures, speed
 from rate_nb.engine import runs as experiments
 from rate_nb.envs.atari import dqn_replay
 from rate_nb.envs.atari import task as atari
+from rate_nb.envs.atari.expert import AtariExpert
+from rate_nb.envs.atari.labels import AtariLabels
 from rate_nb.envs.memory_maze import task as memory_maze
-from rate_nb.envs.memory_maze.expert import MemoryMazeExpert
-from rate_nb.envs.memory_maze.labels import MemoryMazeLabels, MemoryMazeLabeller
 from rate_nb.envs.minigrid import task as minigrid
 from rate_nb.envs.mujoco import generator as generators
 from rate_nb.envs.mujoco import task as mujoco
 from rate_nb.envs.retrieval import task as retrieval
 from rate_nb.envs.tmaze import task as tmaze
 from rate_nb.envs.vizdoom import task as vizdoom
-from rate_nb.envs.vizdoom.expert import TwoColorsExpert
 from rate_nb.acting import Agent
 from rate_nb.engine.collection import (collect, collect_to_disk, dataset_folder, first_seed, get_dataset,
                                 load_dataset)
@@ -63,6 +62,7 @@ from rate_nb.engine.encoded import EncodedTask, get_encoded_dataset
 from rate_nb.core.frames import FrameStacks, stacked
 from rate_nb.rate import RATE, RATEConfig
 from rate_nb.envs.tmaze import study as recipes
+from rate_nb.engine.streams import whole_range
 from rate_nb.engine.study import Contestant, plan_study
 from rate_nb.models.sequence_model import make_model, model_builder, model_names
 from rate_nb.engine.tasks import Task, make_task
@@ -233,7 +233,8 @@ def inhabited(task: Task) -> dict:
 
 CHEAP = {tmaze.TMaze: dict(corridor_length=3), retrieval.Retrieval: dict(episode_length=4),
          minigrid.MinigridMemory: dict(size=7), mujoco.MuJoCo: {}, atari.Atari: {}}
-DEAR = (atari.AtariLabels, vizdoom.ViZDoomTwoColors, memory_maze.MemoryMaze, MemoryMazeLabels)
+DEAR = (AtariLabels, vizdoom.ViZDoomTwoColors, memory_maze.MemoryMaze,
+        memory_maze.MemoryMazeLabels)
 
 for kind, valid in CHEAP.items():
     thing(kind, **valid)(lambda kind=kind, **given: inhabited(kind(**given)))
@@ -260,7 +261,6 @@ thing(mujoco.RobotEnv, environment="hopper")(functools.partial(entered, mujoco.R
 thing(atari.AtariEnv, game="pong")(functools.partial(entered, atari.AtariEnv))
 for kind in (vizdoom.TwoColorsEnv, memory_maze.MemoryMazeEnv): # slow to start
     thing(kind)(lambda kind=kind, **given: {name: getattr(kind(**given), name) for name in given})
-thing(vizdoom.TwoColorsOptions)(lambda **given: vizdoom.TwoColorsOptions(**given).of_episode())
 
 
 def num_envs(make, num_envs, **given) -> list:
@@ -299,16 +299,17 @@ def _(**given):
 
 
 thing(tmaze.corridor_range, corridor_length=3)(tmaze.corridor_range)
-thing(tmaze.whole_range, but=("name", "least"), value=3, words={"value": "a range"})(
-    lambda value: tmaze.whole_range("a range", value, 1))
+thing(whole_range, but=("name", "least"), value=3, words={"value": "a range"})(
+    lambda value: whole_range("a range", value, 1))
 thing(retrieval.length_range, episode_length=3)(retrieval.length_range)
 thing(minigrid.check_size, size=7)(minigrid.check_size)
 thing(minigrid.steps_needed, size=7)(minigrid.steps_needed)
 thing(mujoco.normalised_score, environment="hopper", expert_return=2000.)(
     lambda **given: finite(mujoco.normalised_score(returns=[0., 9.], **given)).tolist())
-thing(atari.AtariExpert, game="pong", noise=(.1, .5))(
-    lambda **given: atari.AtariExpert(**given).noise)
-for kind in (MemoryMazeExpert, MemoryMazeLabeller, TwoColorsExpert):
+thing(AtariExpert, game="pong", noise=(.1, .5))(
+    lambda **given: AtariExpert(**given).noise)
+for kind in (memory_maze.MemoryMazeExpert, memory_maze.NoteTaker,
+             vizdoom.TwoColorsExpert):
     thing(kind, noise=.25)(lambda kind=kind, **given: vars(kind(**given)))
 
 # -- data --
@@ -777,8 +778,10 @@ INSIDE = {
     "engine.collection": "play_round play_rounds make_manifest append_rows bring_to_disk from_minari",
     "envs.atari.dqn_replay": "array_path rows_of_this_round",
     "engine.encoded": "EncodedTask encoded_source",
+    "engine.worker_tasks": "WorkerTask", # its field is one of MuJoCo's and Atari's
     "envs.mujoco.generator": """learn_stage train_generator stage_summary stage_episodes StagePlayer
-                     stage_skill record download spread_out stage_folder generator_folder""",
+                     stage_skill record download spread_out stage_folder generator_folder
+                     Generator""",
     "training": "default_fingerprint",
     "engine.figures": "group_edges label_tokens",
     "core.spaces": "to_array observations_in check_scale",
@@ -799,21 +802,16 @@ INSIDE = {
     "envs.tmaze.study": "Preset tmaze_recipe play_at",
     "envs.vizdoom.study": "Preset two_colors vizdoom_recipe",
     # pieces of simulators and experts
-    "envs.atari.task": "Game bounce steer standing coily_at quiet_steps",
-    "envs.memory_maze.package": "make_maze begin_maze",
-    "envs.memory_maze.task": "Episode",
-    "envs.memory_maze.expert": "steer disturb",
-    "envs.memory_maze.labels": "take_labels measure_linear_probe",
+    "envs.atari.task": "Game",
+    "envs.atari.expert": """bounce steer standing coily_at quiet_steps boat_goal is_aimed""",
+    "envs.memory_maze.task": "make_maze take_labels",
     "envs.minigrid.task": "draw_maze kind_at look tile_pictures",
     "envs.mujoco.task": "Robot",
     "envs.retrieval.task": "draw_episode",
-    "envs.tmaze.task": "episode_facts",
-    "envs.vizdoom.scenario": """thing actors_text png_bytes ball pillar surface scenario_wad
-                                scenario_path""",
-    "envs.vizdoom.engine": "make_game write_launcher Engine Game LastingGame",
-    "envs.vizdoom.task": "paper_rules reference_rules Score",
-    "envs.vizdoom.expert": """plan_action after_a_step plan_path plan_paths plan_values best_plan
-                              Noise"""}
+    "engine.streams": "episode_facts",
+    "envs.vizdoom.task": """thing actors_text png_bytes ball pillar surface scenario_wad
+                                   scenario_path Engine paper_rules reference_rules plan_action
+                                   plan_paths plan_values"""}
 
 # ---- tests ----
 
