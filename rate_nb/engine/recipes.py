@@ -24,7 +24,8 @@ from ..core.checks import Choice, Flag, Number, Whole, as_python, check_fields
 from .collection import get_dataset
 from .tasks import Task, make_task
 from ..models.sequence_model import SequenceModel, make_model
-from ..training import NUMERICS, TrainingConfig
+from .checkpoints import NUMERICS
+from ..training import TrainingConfig
 from ..core.windows import Windows
 from ..trajectories import Trajectories
 

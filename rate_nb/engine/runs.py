@@ -34,7 +34,8 @@ from .recipes import (Measurement, Paths, Recipe, build_model, recipe_data,
 from ..evaluation import Episodes, rollout_video
 from ..models.sequence_model import SequenceModel, make_model, num_parameters
 from .tasks import make_task
-from ..training import NUMERICS, load_model, train
+from .checkpoints import NUMERICS, load_model
+from ..training import train
 
 # %% ../../nbs/engine/runs.ipynb #c011
 PACKAGES = ("torch", "numpy", "gymnasium", "accelerate")

@@ -16,7 +16,9 @@ from ...engine.recipes import DataSpec, Measurement
 from ...engine.results import scores_of
 from ...engine.study import Grid, Method, Preset, Study, sizes
 from ...engine.verdicts import Above, Claim, Within
-from .task import KEY, MinigridMemory, MinigridMemoryExpert #TMP
+from .expert import MinigridMemoryExpert
+from .maze import KEY
+from .task import MinigridMemory
 from ...evaluation import ExpertAgent, play
 from ...training import TrainingConfig
 

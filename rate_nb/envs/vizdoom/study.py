@@ -17,7 +17,8 @@ from ...engine.recipes import DataSpec, Measurement
 from ...engine.results import scores_of
 from ...engine.study import Grid, Method, Preset, Study, sizes, through_encoder
 from ...engine.verdicts import Above, Below, Claim, Ordered, Within
-from .task import COLORS, TwoColorsExpert, ViZDoomTwoColors #TMP
+from .expert import TwoColorsExpert
+from .task import COLORS, ViZDoomTwoColors
 from ...evaluation import ExpertAgent, play
 from ...training import TrainingConfig
 
