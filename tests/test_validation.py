@@ -49,7 +49,7 @@ from rate_nb.envs.atari.expert import AtariExpert
 from rate_nb.envs.atari.labels import AtariLabels
 from rate_nb.envs.memory_maze import task as memory_maze
 from rate_nb.envs.minigrid import expert as minigrid_expert
-from rate_nb.envs.minigrid.study import maze as minigrid_maze
+from rate_nb.envs.minigrid import maze as minigrid_maze
 from rate_nb.envs.memory_maze.expert import MemoryMazeExpert
 from rate_nb.envs.memory_maze.labels import MemoryMazeLabels, MemoryMazeLabeller
 from rate_nb.envs.minigrid import task as minigrid

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...core.checks import Number
 from .task import ACTION_NAMES, CELLS
-from ..tmaze.task import draw
+from ...engine.streams import draw
 
 # %% ../../../nbs/envs/memory_maze/expert.ipynb #c040
 RAYS = np.deg2rad(np.linspace(-37, 37, 61))  # the camera sees 40°, less what the frame covers

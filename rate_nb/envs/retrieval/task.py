@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode
 
 from ...engine.tasks import Task
 from ...engine.vector import NumpyVectorEnv
-from ..tmaze.task import NumberedEnv, as_option, episode_facts, noise, whole_range
+from ...engine.streams import NumberedEnv, as_option, episode_facts, noise, whole_range
 
 # %% ../../../nbs/envs/retrieval/task.ipynb #c006
 WAIT = 2

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...core.checks import Choice, Number
-from ..tmaze.task import draw
+from ...engine.streams import draw
 from .scenario import COLORS, FRAME_SKIP, ROOM
 from .task import ACTIONS, NO_ITEM
 

@@ -18,7 +18,8 @@ from ...engine.results import scores_of
 from ...engine.study import Grid, Method, Preset, Study, sizes, through_encoder
 from ...engine.verdicts import Above, Below, Claim, Ordered, Within
 from .expert import TwoColorsExpert
-from .task import COLORS, ViZDoomTwoColors
+from .scenario import COLORS
+from .task import ViZDoomTwoColors
 from ...evaluation import ExpertAgent, play
 from ...training import TrainingConfig
 
