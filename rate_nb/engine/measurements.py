@@ -17,7 +17,7 @@ from ..core.names import Registry
 from .recipes import (Measurement, Paths, Recipe, check_json, recipe_data,
                                     recipe_task)
 from ..evaluation import Episodes, imitation_scores, play
-from ..models.sequence_model import SequenceModel
+from ..models.sequence_model import Between, SequenceModel
 
 # %% ../../nbs/engine/measurements.ipynb #c006
 MEASUREMENTS = Registry("measurement", {
@@ -88,6 +88,7 @@ def measure_episodes(model: SequenceModel, recipe: Recipe, paths: Paths, *,
                      marks: tuple[int, ...] = (), # steps after which the return so far is kept
                      sample: bool = False, # sampled actions; otherwise greedy ones
                      reset_return_every: int | None = None, # steps; None: never
+                     between: Between | None = None, # called at each segment boundary
                      **task_options, # of the task that is played, over those of the recipe
                     ) -> dict: # as `episode_scores`, and target, return (a mean), seconds
     "Play episodes, and keep the score of each."
@@ -96,7 +97,7 @@ def measure_episodes(model: SequenceModel, recipe: Recipe, paths: Paths, *,
     task = recipe_task(recipe, paths, **task_options)
     if target_best: target_return = best_return(recipe, paths)
     target = task.target_return if target_return is None else target_return
-    agent = Agent(model, target, sample, reset_return_every=reset_return_every)
+    agent = Agent(model, target, sample, reset_return_every=reset_return_every, between=between)
     played = play(agent, task, episodes, seed, marks=marks)
     return episode_scores(played) | {"target": float(target), "seconds": played.seconds,
                                      "return": float(np.mean(played.returns))}

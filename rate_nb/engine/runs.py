@@ -115,7 +115,8 @@ def _numerics(told): return told.get("numerics", 1) # of a row or a training: 1 
 def _check_numerics(told, what, remedy):
     if _numerics(told) != NUMERICS:
         raise ValueError(f"{what} come from arithmetic {_numerics(told)}, and models "
-                         f"compute by {NUMERICS} now (see rate_nb.training.NUMERICS): {remedy}")
+                         f"compute by {NUMERICS} now (see "
+                         f"rate_nb.engine.checkpoints.NUMERICS): {remedy}")
 
 # %% ../../nbs/engine/runs.ipynb #c015d
 def check_run(recipe: Recipe, measurements: list[Measurement]) -> None:
