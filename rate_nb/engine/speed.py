@@ -5,11 +5,9 @@
 # %% auto #0
 __all__ = ['BENCHMARK', 'OBSERVATIONS', 'ACTIONS', 'OPERATOR_GROUPS', 'benchmark_model', 'random_batch', 'optimizer_for',
            'training_step', 'seconds_in_turns', 'measure_training', 'matmul_speed', 'operator_table', 'gigaflops',
-           'measure_acting', 'in_fresh_process', 'acting_summary', 'processor', 'report', 'save_report', 'measure_all',
-           'main']
+           'measure_acting', 'in_fresh_process', 'acting_summary', 'processor', 'report', 'measure_all', 'main']
 
 # %% ../../nbs/engine/speed.ipynb #c003
-import json
 import os
 import platform
 import statistics
@@ -29,40 +27,52 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..acting import Agent
 from ..core.checks import Number, Whole
 from .runs import PACKAGES, PeakMemory, Paths, git_commit
+from .storage import write_json
 from ..models.sequence_model import SequenceModel, make_model
 from ..training import TrainingConfig, trajectory_losses
 from ..trajectories import Segment
 
 # %% ../../nbs/engine/speed.ipynb #c006
-BENCHMARK = dict(segment_length=30, num_layers=4, num_heads=4, d_head=32, d_model=64, memory_tokens=10, valve="ca2", valve_heads=2,
-                 skip_ffn=True, dropout=0.2, attention_dropout=0.2)
+BENCHMARK = dict(segment_length=30, num_layers=4, num_heads=4, d_head=32, d_model=64,
+                 memory_tokens=10, valve="ca2", valve_heads=2, skip_ffn=True, dropout=0.2,
+                 attention_dropout=0.2)
 OBSERVATIONS, ACTIONS = spaces.Box(-1, 1, (4,), np.float32), spaces.Discrete(4)
 
-def benchmark_model(**changes # options of `rate_nb.rate.RATEConfig` that differ from BENCHMARK
-                   ) -> SequenceModel:
+
+def benchmark_model(
+    **changes,  # options of `rate_nb.rate.RATEConfig` that differ from BENCHMARK
+) -> SequenceModel:
     "The model of the benchmark, with its initial weights."
     torch.manual_seed(0)
     return make_model("rate", OBSERVATIONS, ACTIONS, **BENCHMARK | changes)
 
-def random_batch(model: SequenceModel, # of `benchmark_model`
-                 batch_size: int = 64, # trajectories
-                 num_segments: int = 3,
-                ) -> Segment: # (batch_size, K·num_segments, …), no padding
+# %% ../../nbs/engine/speed.ipynb #c006x
+def random_batch(
+    model: SequenceModel,  # of `benchmark_model`
+    batch_size: int = 64,  # trajectories
+    num_segments: int = 3,
+) -> Segment:  # (batch_size, K·num_segments, …), no padding
     "Trajectories of full length with random content."
     batch_size = Whole(1, most=2**16)("batch_size", batch_size)
     num_segments = Whole(1, most=2**16)("num_segments", num_segments)
     shape = batch_size, model.segment_length * num_segments
-    return Segment(torch.randn(*shape, 4), torch.randint(0, 4, shape), torch.rand(shape), torch.ones(shape, dtype=torch.bool))
+    actions, valid = torch.randint(0, 4, shape), torch.ones(shape, dtype=torch.bool)
+    return Segment(torch.randn(*shape, 4), actions, torch.rand(shape), valid)
 
 # %% ../../nbs/engine/speed.ipynb #c009
 def optimizer_for(model: SequenceModel) -> torch.optim.Optimizer:
     "The optimizer of `rate_nb.training`, with its default settings."
     config = TrainingConfig()
-    return torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=config.betas,
+                             weight_decay=config.weight_decay)
 
-def training_step(model: SequenceModel, optimizer: torch.optim.Optimizer, batch: Segment,
-                  bptt: int = 3, # segments that share a backward pass
-                 ) -> float: # the loss before the step
+# %% ../../nbs/engine/speed.ipynb #c009x
+def training_step(
+    model: SequenceModel,
+    optimizer: torch.optim.Optimizer,
+    batch: Segment,
+    bptt: int = 3,  # segments that share a backward pass
+) -> float:  # the loss before the step
     "What `rate_nb.training.train` does with one batch, without its bookkeeping."
     total, bptt = 0., Whole(1)("bptt", bptt)
     for loss in trajectory_losses(model, batch, model.segment_length, model.head.loss, bptt):
@@ -74,9 +84,10 @@ def training_step(model: SequenceModel, optimizer: torch.optim.Optimizer, batch:
     return total
 
 # %% ../../nbs/engine/speed.ipynb #c012
-def seconds_in_turns(calls: dict, # name -> function without arguments
-                     repeats: int = 7, # measured rounds, after one that is not
-                    ) -> dict: # name -> {"median", "minimum"}, seconds of wall-clock time
+def seconds_in_turns(
+    calls: dict,  # name -> function without arguments
+    repeats: int = 7,  # measured rounds, after one that is not
+) -> dict:  # name -> {"median", "minimum"}, seconds of wall-clock time
     "Time several functions, taking turns."
     repeats = Whole(1)("repeats", repeats)
     measured = {name: [] for name in calls}
@@ -85,45 +96,56 @@ def seconds_in_turns(calls: dict, # name -> function without arguments
             start = time.perf_counter()
             call()
             measured[name].append(time.perf_counter() - start)
-    return {name: {"median": statistics.median(times[1:]), "minimum": min(times[1:])} for name, times in measured.items()}
+    return {name: {"median": statistics.median(times[1:]), "minimum": min(times[1:])}
+            for name, times in measured.items()}
 
 # %% ../../nbs/engine/speed.ipynb #c014
-def measure_training(repeats: int = 7, batch_size: int = 64,
-                     **changes, # of the model, see `benchmark_model`
-                    ) -> dict: # "bptt 1" and "bptt 3" -> median and minimum, seconds a batch
-    "How long a training batch of three segments takes, with gradients through one and through three of them."
+def measure_training(
+    repeats: int = 7,
+    batch_size: int = 64,
+    **changes,  # of the model, see `benchmark_model`
+) -> dict:  # "bptt 1" and "bptt 3" -> median and minimum, seconds a batch
+    "How long a training batch takes, with gradients through one and through three segments."
     model = benchmark_model(**changes).train()
     batch, optimizer = random_batch(model, batch_size), optimizer_for(model)
-    return seconds_in_turns({f"bptt {bptt}": lambda bptt=bptt: training_step(model, optimizer, batch, bptt) for bptt in (1, 3)}, repeats)
+    steps = {f"bptt {bptt}": lambda bptt=bptt: training_step(model, optimizer, batch, bptt)
+             for bptt in (1, 3)}
+    return seconds_in_turns(steps, repeats)
 
 # %% ../../nbs/engine/speed.ipynb #c017
-def matmul_speed(size: int = 1024, # rows and columns
-                 repeats: int = 20,
-                ) -> float: # GFLOP/s, single precision
+def matmul_speed(
+    size: int = 1024,  # rows and columns
+    repeats: int = 20,
+) -> float:  # GFLOP/s, single precision
     "How fast this machine multiplies matrices, with the threads that torch may use."
     size = Whole(1, most=2**14)("size", size)
     x = torch.randn(size, size)
-    return 2e-9 * size**3 / seconds_in_turns({"product": lambda: x @ x}, repeats)["product"]["median"]
+    seconds = seconds_in_turns({"product": lambda: x @ x}, repeats)["product"]["median"]
+    return 2e-9 * size**3 / seconds
 
 # %% ../../nbs/engine/speed.ipynb #c021
 OPERATOR_GROUPS = {
-    "matrix products": ("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm"),
-    "copies, fills, new memory": ("aten::copy_", "aten::fill_", "aten::cat", "aten::empty", "aten::empty_strided"),
-    "sums and products by element": ("aten::add", "aten::add_", "aten::mul", "aten::mul_", "aten::div", "aten::addcmul_", "aten::sum", "aten::sub"),
-    "softmax": ("aten::_softmax", "aten::_softmax_backward_data", "aten::_log_softmax"),
-    "random numbers, dropout": ("aten::random_", "aten::lt", "aten::bernoulli_", "aten::native_dropout"),
-    "layer norm": ("aten::native_layer_norm", "aten::native_layer_norm_backward")}
+    "matrix products": "aten::mm aten::bmm aten::addmm aten::baddbmm",
+    "copies, fills, new memory": """aten::copy_ aten::fill_ aten::cat aten::empty
+                                    aten::empty_strided""",
+    "sums and products by element": """aten::add aten::add_ aten::mul aten::mul_ aten::div
+                                       aten::addcmul_ aten::sum aten::sub""",
+    "softmax": "aten::_softmax aten::_softmax_backward_data aten::_log_softmax",
+    "random numbers, dropout": "aten::random_ aten::lt aten::bernoulli_ aten::native_dropout",
+    "layer norm": "aten::native_layer_norm aten::native_layer_norm_backward"}
 
-def operator_table(step, # function without arguments, called twice before it is profiled
-                   groups: dict = OPERATOR_GROUPS, # name -> operators of torch
-                  ) -> pd.DataFrame: # rows are groups; columns "ms", "share", "calls"
+
+def operator_table(
+    step,  # function without arguments, called twice before it is profiled
+    groups: dict = OPERATOR_GROUPS,  # name -> operators of torch, with spaces between
+) -> pd.DataFrame:  # rows are groups; columns "ms", "share", "calls"
     "Time spent in torch's operators, grouped; whatever is in no group is 'other'."
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99") # keeps the profiler's own messages out of the output
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # keeps the profiler's messages out
     step(), step()
     with profile(activities=[ProfilerActivity.CPU]) as profiler: step()
-    group_of = {operator: group for group, operators in groups.items() for operator in operators}
-    rows = [{"group": group_of.get(event.key, "other"), "ms": event.self_cpu_time_total / 1000, "calls": event.count}
-            for event in profiler.key_averages()]
+    group_of = {operator: group for group, names in groups.items() for operator in names.split()}
+    rows = [{"group": group_of.get(event.key, "other"), "ms": event.self_cpu_time_total / 1000,
+             "calls": event.count} for event in profiler.key_averages()]
     table = pd.DataFrame(rows).groupby("group").sum().reindex([*groups, "other"], fill_value=0)
     table.insert(1, "share", table.ms / table.ms.sum())
     return table
@@ -136,10 +158,11 @@ def gigaflops(step # function without arguments
     return counter.get_total_flops() / 1e9
 
 # %% ../../nbs/engine/speed.ipynb #c041
-def measure_acting(steps: int = 9600, # of one long episode, whole segments
-                   episodes: int = 100, # side by side
-                   **changes, # of the model, see `benchmark_model`
-                  ) -> dict: # "milliseconds" (steps,); "peak_mib" of each segment, None where the system does not say
+def measure_acting(
+    steps: int = 9600,  # of one long episode, whole segments
+    episodes: int = 100,  # side by side
+    **changes,  # of the model, see `benchmark_model`
+) -> dict:  # "milliseconds" (steps,); "peak_mib" of each segment, None where it is not known
     """Time of every step of an episode, and the memory that it takes, on one thread.
 
     Raises ValueError for steps that are no whole segments."""
@@ -148,14 +171,14 @@ def measure_acting(steps: int = 9600, # of one long episode, whole segments
     agent = Agent(benchmark_model(**changes), target_return=1.)
     if steps % (length := agent.model.segment_length):
         raise ValueError(f"steps is {steps}: give whole segments, a multiple of {length}")
-    observations, rewards = np.random.default_rng(0).normal(size=(64, episodes, 4)).astype(np.float32), np.zeros(episodes)
-    milliseconds, peaks = [], []
+    noise = np.random.default_rng(0).normal(size=(64, episodes, 4)).astype(np.float32)
+    rewards, milliseconds, peaks = np.zeros(episodes), [], []
     agent.reset(episodes)
-    for first in range(0, steps, agent.model.segment_length):
+    for first in range(0, steps, length):
         with PeakMemory() as memory:
-            for t in range(first, first + agent.model.segment_length):
+            for t in range(first, first + length):
                 start = time.perf_counter()
-                agent.act(observations[t % 64], rewards)
+                agent.act(noise[t % 64], rewards)
                 milliseconds.append(1000 * (time.perf_counter() - start))
         peaks.append(memory.mib)
     return {"milliseconds": milliseconds, "peak_mib": peaks}
@@ -163,23 +186,28 @@ def measure_acting(steps: int = 9600, # of one long episode, whole segments
 # %% ../../nbs/engine/speed.ipynb #c043
 def in_fresh_process(function, *arguments, **options):
     "Call a function in a new process and return what it returns."
-    with ProcessPoolExecutor(1) as pool: return pool.submit(function, *arguments, **options).result()
+    with ProcessPoolExecutor(1) as pool:
+        return pool.submit(function, *arguments, **options).result()
 
 # %% ../../nbs/engine/speed.ipynb #c050
-def acting_summary(acting: dict, # from `measure_acting`
-                   segment_length: int = BENCHMARK["segment_length"],
-                   windows: int = 10, # compared at start and end
-                  ) -> dict: # milliseconds and MiB
+def acting_summary(
+    acting: dict,  # from `measure_acting`
+    segment_length: int = BENCHMARK["segment_length"],
+    windows: int = 10,  # compared at start and end
+) -> dict:  # milliseconds and MiB
     "The numbers of an acting run that are worth keeping."
     segment_length = Whole(1)("segment_length", segment_length)
-    windows = Whole(1)("windows", windows)
-    if (steps := len(acting["milliseconds"])) % segment_length:
-        raise ValueError(f"segment_length is {segment_length}: {steps} steps are not whole segments")
-    by_window = np.array(acting["milliseconds"]).reshape(-1, segment_length)
-    peaks = acting["peak_mib"]
+    windows, steps = Whole(1)("windows", windows), len(acting["milliseconds"])
+    if steps % segment_length:
+        raise ValueError(f"segment_length is {segment_length}: "
+                         f"{steps} steps are not whole segments")
+    by_window, peaks = np.reshape(acting["milliseconds"], (-1, segment_length)), acting["peak_mib"]
+    fastest = np.sort(by_window.mean(1))[:max(1, len(by_window) // 10)]
     def median(part): return round(float(np.median(part)), 3)
     return {"mean": round(float(by_window.mean()), 3), "median": median(by_window),
-            "mean of the fastest tenth": round(float(np.sort(by_window.mean(1))[:max(1, len(by_window)//10)].mean()), 3), "first windows": median(by_window[:windows]), "last windows": median(by_window[-windows:]), "steps": by_window.size,
+            "mean of the fastest tenth": round(float(fastest.mean()), 3),
+            "first windows": median(by_window[:windows]),
+            "last windows": median(by_window[-windows:]), "steps": by_window.size,
             "peak MiB, first window": peaks[0], "peak MiB, last window": peaks[-1]}
 
 # %% ../../nbs/engine/speed.ipynb #c053
@@ -187,45 +215,50 @@ def processor() -> str:
     "What the system calls its processor."
     try: lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError: lines = []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor() or platform.machine())
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
-def report(training: dict, # from `measure_training`
-           operators: pd.DataFrame, # from `operator_table`
-           work: float, # GFLOP a batch, from `gigaflops`
-           acting: dict, # from `acting_summary`
-           speed: float, # GFLOP/s, from `matmul_speed`
-          ) -> dict: # that JSON can hold
+# %% ../../nbs/engine/speed.ipynb #c053x
+def report(
+    training: dict,  # from `measure_training`
+    operators: pd.DataFrame,  # from `operator_table`
+    work: float,  # GFLOP a batch, from `gigaflops`
+    acting: dict,  # from `acting_summary`
+    speed: float,  # GFLOP/s, from `matmul_speed`
+) -> dict:  # that JSON can hold
     "All measurements of a machine, and what they were made on."
     work, speed = Number(0)("work", work), Number(above=0)("speed", speed)
-    return {"training, s a batch": training, "operators": operators.round(3).to_dict("index"), "GFLOP a batch": round(work, 2),
-            "GFLOP/s of a large product": round(speed, 1), "s a batch at that speed": round(work / speed, 3), "acting, ms a step": acting,
-            "model": BENCHMARK, "threads": torch.get_num_threads(), "processor": processor(), "python": platform.python_version(),
-            "versions": {name: version(name) for name in PACKAGES}, "commit": git_commit()}
-
-def save_report(report: dict, path: Path) -> Path: # `path`
-    "Write a report as JSON, atomically."
-    (path := Path(path).expanduser()).parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(temporary, path)
-    return path
+    return {"training, s a batch": training, "operators": operators.round(3).to_dict("index"),
+            "GFLOP a batch": round(work, 2), "GFLOP/s of a large product": round(speed, 1),
+            "s a batch at that speed": round(work / speed, 3), "acting, ms a step": acting,
+            "model": BENCHMARK, "threads": torch.get_num_threads(), "processor": processor(),
+            "python": platform.python_version(), "commit": git_commit(),
+            "versions": {name: version(name) for name in PACKAGES}}
 
 # %% ../../nbs/engine/speed.ipynb #c054
-def measure_all(repeats: int = 7, batch_size: int = 64, steps: int = 9600, episodes: int = 100,
-                **changes, # of the model, see `benchmark_model`
-               ) -> dict: # see `report`
+def measure_all(
+    repeats: int = 7,
+    batch_size: int = 64,
+    steps: int = 9600,
+    episodes: int = 100,
+    **changes,  # of the model, see `benchmark_model`
+) -> dict:  # see `report`
     "The whole benchmark, on one thread; about two minutes with the defaults."
     torch.set_num_threads(1)
     model = benchmark_model(**changes).train()
     optimizer, batch = optimizer_for(model), random_batch(model, batch_size)
     def step(): return training_step(model, optimizer, batch)
-    acting = acting_summary(in_fresh_process(measure_acting, steps, episodes, **changes), model.segment_length)
-    return report(measure_training(repeats, batch_size, **changes), operator_table(step), gigaflops(step), acting, matmul_speed())
+    acting = in_fresh_process(measure_acting, steps, episodes, **changes)
+    return report(measure_training(repeats, batch_size, **changes), operator_table(step),
+                  gigaflops(step), acting_summary(acting, model.segment_length), matmul_speed())
 
+# %% ../../nbs/engine/speed.ipynb #c054x
 @call_parse
-def main(name: str = "this_machine", # of the file in results/speed
-        ):
-    "Measure training and acting on this machine, print a table, and write results/speed/<name>.json"
-    result = measure_all()
+def main(
+    name: str = "this_machine",  # of the file in results/speed
+):
+    "Measure training and acting here, print a table, and write results/speed/<name>.json"
+    result, path = measure_all(), Paths.under().results/"speed"/f"{name}.json"
     print(pd.json_normalize(result).T.to_string(header=False))
-    print("written:", save_report(result, Paths.under().results/"speed"/f"{name}.json").name)
+    write_json(path, result)
+    print("written:", path.name)
