@@ -151,7 +151,7 @@ class NumpyVectorEnv(NumpyRows):
         rows = rows_to_reset(options, self.num_envs, self.seeds is not None)
         self._take_seeds(rows, seed)
         self._begin(rows)
-        return self.observe(), batched_infos(self.tell(), self.num_envs)
+        return self.observe(), self._infos()
 
     def step(self, actions):
         "Step all rows; an ended one begins anew (NEXT_STEP) or is frozen (DISABLED)."
@@ -163,14 +163,15 @@ class NumpyVectorEnv(NumpyRows):
         self.terminated |= terminated & running
         self.truncated |= truncated & running
         if self.metadata['autoreset_mode'] == AutoresetMode.NEXT_STEP: self._begin(~running)
-        ends, infos = (self.terminated.copy(), self.truncated.copy()), self.tell()
-        rewards = np.where(running, rewards, 0.)
-        return self.observe(), rewards, *ends, batched_infos(infos, self.num_envs)
+        ends = self.terminated.copy(), self.truncated.copy()
+        return self.observe(), np.where(running, rewards, 0.), *ends, self._infos()
 
     def _begin(self, rows):
         self.episode[rows] += 1
         self.t[rows], self.terminated[rows], self.truncated[rows] = 0, False, False
         if rows.any(): self.begin(rows)
+
+    def _infos(self): return batched_infos(self.tell(), np.ones(self.num_envs, dtype=bool))
 
 # %% ../../nbs/engine/vector.ipynb #v022
 def checked_actions(
@@ -187,12 +188,13 @@ def checked_actions(
     return actions
 
 # %% ../../nbs/engine/vector.ipynb #v022x
-def batched_infos(infos: dict, num_envs: int) -> dict:
-    "As gymnasium arranges them: copies, each with a mask of the rows that have it (all)."
-    batched = {}
-    for name, array in infos.items():
-        batched |= {name: array.copy(), f'_{name}': np.ones(num_envs, dtype=bool)}
-    return batched
+def batched_infos(
+    infos: dict,  # arrays (num_envs, ...) by name
+    rows: np.ndarray,  # (num_envs,) bool, of which rows they tell
+) -> dict:
+    "As gymnasium arranges them: copies, each with its mask, the name of which begins with _."
+    return ({name: array.copy() for name, array in infos.items()}
+            | {f'_{name}': rows.copy() for name in infos})
 
 # %% ../../nbs/engine/vector.ipynb #v031
 def play_both(
