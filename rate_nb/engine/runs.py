@@ -34,7 +34,7 @@ from .recipes import (Measurement, Paths, Recipe, build_model, recipe_data,
 from ..evaluation import Episodes, rollout_video
 from ..models.sequence_model import SequenceModel, make_model, num_parameters
 from .tasks import make_task
-from .checkpoints import NUMERICS, load_model
+from .checkpoints import NUMERICS, load_weights
 from ..training import train
 
 # %% ../../nbs/engine/runs.ipynb #c011
@@ -87,7 +87,7 @@ def trained_model(recipe: Recipe, paths: Paths = Paths(), progress: bool = True,
         told = json.loads(known.read_text(encoding="utf-8"))
         _check_numerics(told, f"the weights in {folder.name}",
                         "delete that folder to train them again")
-        return load_model(weights, model, recipe.fingerprint), told
+        return load_weights(weights, model, recipe.fingerprint), told
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder/"recipe.json", asdict(recipe))
     data, manifest = recipe_data(recipe, paths, progress)
