@@ -45,9 +45,10 @@ def published_training(study: str, # a column of Table 8
     known = published(study)
     same = ("batch_size", "learning_rate", "betas", "weight_decay", "max_grad_norm")
     batches = num_trajectories//known["batch_size"]
-    return TrainingConfig(**{name: known[name] for name in same if name in known} | SEGMENTWISE | dict(
+    chosen = {name: known[name] for name in same if name in known} | SEGMENTWISE | dict(
         iterations=known["epochs"]*batches, warmup=max(1, warmup//3),
-        decay="cosine" if known["cosine"] else "linear") | changes)
+        decay="cosine" if known["cosine"] else "linear")
+    return TrainingConfig(**chosen | changes)
 
 # %% ../../nbs/engine/presets.ipynb #c011
 @dataclass(frozen=True)
