@@ -169,8 +169,8 @@ def separation(memories: np.ndarray, # (episodes, D) at one time
     def distance_to(c, x, own): # from the mean of the class's other episodes
         total, count = sums[c]
         return np.linalg.norm(x - (total - own*x) / (count - own))
-    own = np.array([distance_to(c, x, True) for x, c in zip(memories, classes)])
-    other = np.array([distance_to(d, x, False) for x, c in zip(memories, classes)
+    own = np.array([distance_to(c, x, True) for x, c in zip(memories, classes, strict=True)])
+    other = np.array([distance_to(d, x, False) for x, c in zip(memories, classes, strict=True)
                       for d in sums if d != c])
     apart = np.linalg.norm(np.subtract(*(total / count for total, count in sums.values())))
     return float(apart / max(own.mean(), 1e-12)), float((own < other).mean())
