@@ -1,1 +1,83 @@
+"""RATE, the Recurrent Action Transformer with Memory: learn it, run it, extend it.
+
+What most people need hangs on the package itself and is loaded on first use, so that
+`import rate_nb` is instant:
+
+environments and data
+    make_task        an environment by name: "tmaze", "vizdoom", …, or "module:Class"
+    task_names       the names that it knows
+    register_task    make a task of your own known by name
+    collect          let a task's expert play: a dataset in memory
+    get_dataset      the same on disk, kept and reused
+    Trajectories     episodes of your own, and what collecting gives
+    from_minari, to_minari  datasets of others, datasets for others
+
+models
+    make_model       "rate", "rmt", "trxl", "dt", "bc_lstm", …, or "module:function"
+    model_names      the names that it knows
+    register_model   make a model of your own known by name
+    save_model, load_model  whole models; load_weights fills one that you have built
+
+training and playing
+    TrainingConfig   all choices of the training loop
+    train            train a model on trajectories; goes on where a folder left off
+    Agent            plays with a model, one step at a time
+    play             whole episodes, and their scores
+    rollout_video    pictures of them
+
+experiments
+    Recipe, DataSpec, Measurement, Paths  one run, written down
+    run, sweep       train and measure; many runs in several processes
+    Study, Method, Preset, Grid, Claim    a reproduction, written down
+    find_study       one of ours, by name: find_study("tmaze").run()
+
+The course (nbs/course) explains all of it; `rate-nb --help` is the command line.
+"""
 __version__ = "0.1.0"
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+if _TYPE_CHECKING:  # for editors and static checkers
+    from .acting import Agent
+    from .engine.checkpoints import load_model, load_weights, save_model
+    from .engine.collection import collect, get_dataset
+    from .engine.minari import from_minari, to_minari
+    from .engine.recipes import DataSpec, Measurement, Paths, Recipe
+    from .engine.runs import run, sweep
+    from .engine.study import Grid, Method, Preset, Study, find_study
+    from .engine.tasks import make_task, register_task, task_names
+    from .engine.verdicts import Claim
+    from .evaluation import play, rollout_video
+    from .models.sequence_model import make_model, model_names, register_model
+    from .training import TrainingConfig, train
+    from .trajectories import Trajectories
+
+_PLACES = {
+    "acting": "Agent",
+    "engine.checkpoints": "load_model load_weights save_model",
+    "engine.collection": "collect get_dataset",
+    "engine.minari": "from_minari to_minari",
+    "engine.recipes": "DataSpec Measurement Paths Recipe",
+    "engine.runs": "run sweep",
+    "engine.study": "Grid Method Preset Study find_study",
+    "engine.tasks": "make_task register_task task_names",
+    "engine.verdicts": "Claim",
+    "evaluation": "play rollout_video",
+    "models.sequence_model": "make_model model_names register_model",
+    "training": "TrainingConfig train",
+    "trajectories": "Trajectories"}
+_MODULE = {name: module for module, names in _PLACES.items() for name in names.split()}
+__all__ = sorted(_MODULE)
+
+
+def __getattr__(name):
+    if name not in _MODULE:
+        raise AttributeError(f"rate_nb has no {name!r}: see help(rate_nb) for what there is, and "
+                             "its modules for the rest")
+    found = getattr(_import_module(f"rate_nb.{_MODULE[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__(): return sorted({*globals(), *__all__})

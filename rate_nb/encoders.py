@@ -185,16 +185,18 @@ class PartsEncoder(nn.Module):
     def split(self, x): # (..., flat length), numpy or torch -> one array a part, in its shape
         ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])
         return [x[..., end - int(np.prod(shape)):end].reshape(*x.shape[:-1], *shape)
-                for end, shape in zip(ends, self.shapes)]
+                for end, shape in zip(ends, self.shapes, strict=True)]
 
     def fit(self, observations: np.ndarray # (S, flat length)
            ) -> None:
         "Parts that standardise take their numbers from their own columns."
-        for encode, part in zip(self.encoders, self.split(observations)): fit_to_data(encode, part)
+        for encode, part in zip(self.encoders, self.split(observations), strict=True):
+            fit_to_data(encode, part)
 
     def forward(self, x: Tensor # (..., flat length)
                ) -> Tensor: # (..., d_model)
-        return sum(encode(part) for encode, part in zip(self.encoders, self.split(x)))
+        parts = zip(self.encoders, self.split(x), strict=True)
+        return sum(encode(part) for encode, part in parts)
 
 @observation_encoder.register(spaces.Dict)
 @observation_encoder.register(spaces.Tuple)
@@ -311,8 +313,8 @@ class MultiDiscreteHead(nn.Linear):
             ) -> Tensor: # () nats a step
         "Mean cross-entropy over the real steps, of outputs (batch, K, n)."
         codes = action[mask].reshape(-1, len(self.sizes)) - self.first
-        return sum(F.cross_entropy(logits, code)
-                   for logits, code in zip(output[mask].split(self.sizes, -1), codes.unbind(-1)))
+        parts = zip(output[mask].split(self.sizes, -1), codes.unbind(-1), strict=True)
+        return sum(F.cross_entropy(logits, code) for logits, code in parts)
 
     def choose(self, output: Tensor, # (batch, n)
                generator: torch.Generator | None = None, # samples; None takes the most probable

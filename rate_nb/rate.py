@@ -13,8 +13,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from .attention import (AttentionPlan, Dropout, IncrementalAttention, attention_mask,
-                               distance_table)
+from .attention import (AttentionPlan, Dropout, attention_mask, distance_table,
+                               step_attention)
 from .core.checks import Flag, Number, Whole, check_fields
 from .encoders import ReturnEncoder, action_encoder, action_head, observation_encoder
 from .memory import VALVES, make_valve
@@ -194,7 +194,7 @@ class SegmentTransformer(StepTokens):
         layer's inputs."""
         m, x, inputs = self.config.memory_tokens, rows, []
         plans, table = self.plans(rows.shape[1] - 2*m, cache.shape[2])
-        for layer, states, plan in zip(self.layers, cache.unbind(1), plans):
+        for layer, states, plan in zip(self.layers, cache.unbind(1), plans, strict=True):
             inputs.append(x)
             seen = torch.cat([layer.cached_input(states), layer.keys_input(x)], 1)
             if layer is self.layers[-1]: x = x.index_select(1, plan.asking)
@@ -264,7 +264,7 @@ class RATE(SegmentTransformer):
 class RATEState:
     "Episodes in progress: the memory they came with, and one segment's buffers."
     memory: tuple # what the segment started with: memory tokens and cache
-    attentions: list # a layer's `IncrementalAttention`
+    attentions: list # a layer's `step_attention`
     buffers: list # what a layer's attention has seen: (batch, cache + segment tokens, d_model)
     pending: Tensor # rows that the next step feeds with its own: the read tokens at first
     between: Between | None = None # called with the memory at each segment boundary
@@ -284,10 +284,10 @@ def open_segment(model: RATE, memory: tuple[Tensor, Tensor], # tokens and cache
         attentions, buffers = before.attentions, before.buffers
     else:
         plans, _ = model.plans(3*model.segment_length, cache.shape[2])
-        attentions = [IncrementalAttention(layer.attention, model.biases, plan.mask)
-                      for layer, plan in zip(model.layers, plans)]
+        attentions = [step_attention(layer.attention, model.biases, plan.mask)
+                      for layer, plan in zip(model.layers, plans, strict=True)]
         buffers = [attention.buffer(len(cache)) for attention in attentions]
-    for layer, states, buffer in zip(model.layers, cache.unbind(1), buffers):
+    for layer, states, buffer in zip(model.layers, cache.unbind(1), buffers, strict=True):
         buffer[:, :cache.shape[2]] = layer.cached_input(states)
     segments = 0 if before is None else before.segments + 1
     return RATEState(memory, attentions, buffers, tokens, between, segments)
@@ -300,7 +300,8 @@ def feed_rows(model: RATE, state: RATEState, # is changed in place
     "Run rows through all layers, and keep what later rows need of them."
     state.rows += x.shape[1]
     end, hidden = state.memory[1].shape[2] + state.rows, []
-    for layer, attention, buffer in zip(model.layers, state.attentions, state.buffers):
+    parts = zip(model.layers, state.attentions, state.buffers, strict=True)
+    for layer, attention, buffer in parts:
         buffer[:, end - x.shape[1]:end] = layer.keys_input(x)
         hidden.append(x)
         if layer is model.layers[-1]: x = x[:, -outputs:]

@@ -31,7 +31,8 @@ from .engine.checkpoints import (default_fingerprint, deferred_interrupt, load_t
                                         restore_training_state, save_model, save_tensors,
                                         training_state)
 from .models.sequence_model import SequenceModel
-from .trajectories import Segment, Trajectories, Windows, select_rows
+from .core.windows import Windows
+from .trajectories import Segment, Trajectories, select_rows
 
 # %% ../nbs/course/08_gradients_through_memory.ipynb #c006
 SCHEDULES = {"constant": lambda progress: 1.,
@@ -200,7 +201,7 @@ def _check_length(trajectories, config, length, segment_length):
     longest = trajectories.lengths[trajectories.lengths <= allowed].max(initial=0)
     if isinstance(trajectories, Trajectories) and longest > length:
         raise ValueError(f"an episode of {longest} steps does not fit in K·N = {length}: raise "
-                         "length, or cut episodes by trajectories.pieces(length)")
+                         "length, or cut episodes by trajectories.chunks(length)")
 
 # %% ../nbs/course/08_gradients_through_memory.ipynb #c032n
 class _Log:

@@ -29,7 +29,9 @@ def count_weights(model, recipe, paths, *, times=1):
 SCRIPT = '''
 import sys
 from pathlib import Path
-from rate_nb.engine.runs import MEASUREMENTS, Measurement, Paths, Recipe, sweep
+from rate_nb.engine.measurements import MEASUREMENTS
+from rate_nb.engine.recipes import Measurement, Paths, Recipe
+from rate_nb.engine.runs import sweep
 from rate_nb.memory import VALVES
 from rate_nb.models.sequence_model import register_model
 from rate_nb.engine.tasks import register_task

@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import ROOT, all_notebooks, notebook_id
-from rate_nb.engine.runs import Paths
+from rate_nb.engine.recipes import Paths
 from rate_nb.envs.atari import study as atari
 from rate_nb.envs.mujoco import study as mujoco
 

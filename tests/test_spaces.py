@@ -55,10 +55,10 @@ def goes_all_the_way(task: Task, folder, models=("rate", "bc_lstm")) -> None:
     for name in models:
         model = make_model(name, task.observation_space, task.action_space, segment_length=5)
         config = TrainingConfig(iterations=2, batch_size=8, warmup=1)
-        history = train(model, data.pieces(10), config, length=10, folder=folder/name, log_every=1, progress=False)
+        history = train(model, data.chunks(10), config, length=10, folder=folder/name, log_every=1, progress=False)
         assert np.isfinite(history[-1]["loss"])
         assert play(Agent(model, 1.), task, 2, seed=0).lengths.min() > 0
-        assert np.isfinite(imitation_scores(model, data.pieces(10), 10)["loss"])
+        assert np.isfinite(imitation_scores(model, data.chunks(10), 10)["loss"])
 
 
 STOCK = {
@@ -169,12 +169,12 @@ def test_discrete_actions_in_any_form(form, tmp_path):
 
 def test_training_reads_observations_on_disk_only_as_it_learns(tmp_path, monkeypatch):
     "The scan of a dataset happens when it is made; training takes its result from the manifest."
-    from rate_nb import trajectories
+    from rate_nb.core import facts
     from rate_nb.engine.collection import get_dataset
     from rate_nb.engine.tasks import make_task
     task = make_task("tmaze", corridor_length=7)
     get_dataset(task, 20, 0, tmp_path, progress=False)
     loaded, _ = get_dataset(task, 20, 0, tmp_path, progress=False)
-    monkeypatch.setattr(trajectories, "find_facts", lambda *_: pytest.fail("the data were scanned again"))
+    monkeypatch.setattr(facts, "find_facts", lambda *_: pytest.fail("the data were scanned again"))
     model = make_model("rate", task.observation_space, task.action_space, segment_length=3)
     train(model, loaded, TrainingConfig(iterations=2, batch_size=4, warmup=1), 9, tmp_path/"run", progress=False)

@@ -16,7 +16,9 @@ from gymnasium import spaces
 from gymnasium.vector import VectorWrapper
 from rate_nb.acting import Agent
 from rate_nb.evaluation import ExpertAgent, play
-from rate_nb.engine.runs import Measurement, Paths, Recipe, build_model, measure, trained_model
+from rate_nb.engine.measurements import measure
+from rate_nb.engine.recipes import Measurement, Paths, Recipe, build_model
+from rate_nb.engine.runs import trained_model
 from rate_nb.analysis.probes import Prompted, memory_trace, separation
 from rate_nb.models.sequence_model import make_model
 from rate_nb.engine.tasks import make_task

@@ -22,8 +22,9 @@ from ..acting import Agent
 from ..core.checks import Choice, Number, Whole
 from ..core.spaces import actions_out, check_bounds, conform, say
 from ..engine.collection import collect
-from ..engine.figures import project
-from ..engine.runs import Paths, Recipe, measure_episodes, recipe_data, recipe_task
+from ..engine.maps import project
+from ..engine.measurements import measure_episodes
+from ..engine.recipes import Paths, Recipe, recipe_data, recipe_task
 from ..engine.tasks import Expert, Task
 from ..evaluation import play
 from ..models.sequence_model import SequenceModel

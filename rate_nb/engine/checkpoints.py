@@ -27,7 +27,8 @@ from torch import nn
 from ..core.names import place_of
 from ..encoders import Quantities
 from ..models.sequence_model import MODELS, SequenceModel, make_model
-from ..trajectories import Trajectories, Windows
+from ..core.windows import Windows
+from ..trajectories import Trajectories
 
 # %% ../../nbs/engine/checkpoints.ipynb #c006
 # version of the arithmetic. 1: u and v acted √d_head times too strongly; 2: the paper's formula
