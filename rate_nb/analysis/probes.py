@@ -189,7 +189,7 @@ def measure_memory(model: RATE, recipe: Recipe, paths: Paths, *,
     task = recipe_task(recipe, paths, **task_options)
     memories, steps, classes = memory_trace(model, task, episodes, seed, class_key)
     points, shares = project(memories)
-    apart = [separation(memories[:, i], classes) for i in range(len(steps)) if steps[i] > 0]
+    apart = [separation(memories[:, i], classes) for i in range(1, len(steps))]
     return {"points": points.round(4).tolist(), "shares": np.round(shares, 4).tolist(),
             "steps": steps.tolist(), "classes": classes.tolist(),
             "separation": [s for s, _ in apart], "readable": [r for _, r in apart]}
