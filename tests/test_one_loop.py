@@ -5,7 +5,7 @@ import ast
 from conftest import ROOT
 
 LIBRARY = ROOT/"rate_nb"
-ALLOWED = {"trajectories.py", "models/sequence_model.py"} # where it is defined, and where it is used
+ALLOWED = {"trajectories.py", "models/sequence_model.py"} # where it is defined, and used
 
 
 def users_of(name: str, source: str) -> bool:
