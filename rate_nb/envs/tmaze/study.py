@@ -134,9 +134,9 @@ def _noisy(limit): # scores of RATE with noise in its memory tokens
 
 def _inside(experiment, name, limit, tests, **where): # a claim about the training range
     inside = [test for test in tests if test <= limit]
-    text = ("RATE succeeds up to its training length" if name == "RATE"
-            else f"{name} is fine when trained on")
-    return Claim(f"1. {text} (T ≤ {limit})", "1.00",
+    text = (f"RATE succeeds up to its training length (T ≤ {limit})" if name == "RATE"
+            else f"{name} is fine when trained on T ≤ {limit}")
+    return Claim(f"1. {text}", "1.00",
                  scores_of(experiment, name, limit=inside, **where), _ALWAYS)
 
 # %% ../../../nbs/envs/tmaze/study.ipynb #c020

@@ -149,6 +149,8 @@ _CONTROLS = {"expert": _player(), "takes both": _player(likes="both"),
              "always red": _player(likes="red"), "always green": _player(likes="green")}
 
 # %% ../../../nbs/envs/vizdoom/study.ipynb #c019
+_BOTH = ("figure 3", "more seeds")
+
 def _damage(results): # the parts of the memory, damaged or not
     return {words: results.scores("figure 8", "RATE, cache", kind="noisy episodes",
                                   part=words.split()[-1], alpha=float("noise" in words))
@@ -158,16 +160,16 @@ def _claims(preset): # 2, 3 and 9, as far as they concern ViZDoom-Two-Colors
     five = FIGURE_3[:5]
     return [Claim(*claim, digits=1) for claim in (
         ("3. RATE has the highest return", "41.5 ± 1.0 (DT 24.8 ± 1.4)",
-         scores_of("figure 3", *five), Above(0.)),
+         scores_of(_BOTH, *five), Above(0.)),
         ("3. RATE has the least imbalance", "6.5 (DT 35.1)",
-         scores_of("figure 3", *five, column="imbalance"), Below(0.)),
+         scores_of(_BOTH, *five, column="imbalance"), Below(0.)),
         ("3. RATE's return is above DT's", "41.5 ± 1.0 against 24.8 ± 1.4",
-         scores_of(("figure 3", "more seeds"), "RATE", "DT"), Above(8.3)),
+         scores_of(_BOTH, "RATE", "DT"), Above(8.3)),
         ("3. DT earns with red pillars at most half of what it earns with green ones",
-         "7.2 against 42.3", scores_of("figure 3", "DT", column="red above half of green"),
+         "7.2 against 42.3", scores_of(_BOTH, "DT", column="red above half of green"),
          Within(high=0.)),
         ("9. OracleDT is above RATE, and RATE above DT", "56.5, 41.5, 24.8",
-         scores_of("figure 3", "OracleDT", "RATE", "DT"), Ordered(7.5)),
+         scores_of(_BOTH, "OracleDT", "RATE", "DT"), Ordered(7.5)),
         ("2. Noise in place of cached states hurts more than in place of memory tokens",
          "Figure 8, left", _damage, Ordered(0.)))] + [
         Claim("3. The same order with pillars that stand for 90 steps (T = 150, Figure 4)",
