@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OPTION', 'MODEL_OPTION', 'AT_MOST', 'PICTURES', 'first_line', 'say_parameters', 'tasks', 'models', 'short', 'collect',
-           'make_recipe', 'train', 'find_weights', 'task_to_play', 'play', 'record']
+           'make_recipe', 'train', 'find_weights', 'task_to_play', 'play', 'Drawn', 'drawn', 'record', 'side_by_side']
 
 # %% ../../nbs/engine/commands.ipynb #c003
 import inspect
@@ -185,6 +185,22 @@ def play(place: str, # a file of save_model, or a folder with one model in it
           f"{played.lengths.max()}")
     if video: record(agent, found, min(episodes, 4), seed, Path(video))
 
+# %% ../../nbs/engine/commands.ipynb #c021v
+class Drawn:
+    "A task as `rollout_video` takes it, of single environments that draw."
+    def __init__(self, task): self.task = task
+    def __getattr__(self, name): return getattr(self.task, name)
+    def make_env(self): return self.task.make_env(render_mode="rgb_array")
+
+    def make_vector_env(self, num_envs: int, autoreset_mode):
+        "As the base class of all tasks makes them."
+        from rate_nb.engine.tasks import Task
+        return Task.make_vector_env(self, num_envs, autoreset_mode)
+
+def drawn(task): # a task that draws, if it can
+    "The task, or `Drawn` of it where its environments have a render mode."
+    return Drawn(task) if "render_mode" in inspect.signature(task.make_env).parameters else task
+
 # %% ../../nbs/engine/commands.ipynb #c022
 PICTURES = 200 # of a video, at most
 
@@ -192,10 +208,23 @@ def record(agent, task, episodes: int, seed: int, path: Path) -> None:
     "Write a GIF of some episodes. Raises ValueError for a file of another kind."
     from rate_nb.engine.style import save_video
     if path.suffix != ".gif": raise ValueError(f"video is {path.name!r}: give a name in .gif")
-    pictures, played = rate_nb.rollout_video(agent, task, episodes, seed,
-                                             every=-(-task.max_steps//PICTURES))
-    titles = [f"episode {seed + number}: return {score:.3g}"
-              for number, score in enumerate(played.returns)]
+    every, videos, titles = -(-task.max_steps//PICTURES), [], []
+    for episode in range(seed, seed + episodes): # one by one: pictures may differ in size
+        pictures, played = rate_nb.rollout_video(agent, drawn(task), 1, episode, every)
+        videos.append(pictures[:, 0])
+        titles.append(f"episode {episode}: return {played.returns[0]:.3g}")
     path.parent.mkdir(parents=True, exist_ok=True)
+    pictures = side_by_side(videos)
     save_video(pictures, titles, path)
     print(f"video    {short(path)}, {len(pictures)} pictures of {episodes} episodes")
+
+def side_by_side(videos: list): # of (pictures, height, width, 3) arrays; (pictures, videos, …)
+    "Videos of one size: the last picture stays, and margins are black."
+    import numpy as np
+    shape = np.max([video.shape for video in videos], 0)
+    padded = np.zeros((len(videos), *shape), np.uint8)
+    for target, video in zip(padded, videos):
+        time, height, width, _ = video.shape
+        target[:time, :height, :width] = video
+        target[time:] = target[time - 1]
+    return padded.swapaxes(0, 1)

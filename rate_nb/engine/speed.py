@@ -76,7 +76,7 @@ def training_step(
 ) -> float:  # the loss before the step
     "What `rate_nb.training.train` does with one batch, without its bookkeeping."
     total, bptt = 0., Whole(1)("bptt", bptt)
-    for loss in trajectory_losses(model, batch, model.segment_length, model.head.loss, bptt):
+    for loss in trajectory_losses(model, batch, bptt):
         loss.backward()
         total += loss.item()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.)

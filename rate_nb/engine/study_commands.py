@@ -133,20 +133,21 @@ def run_notebook(name, folder, **parameters) -> None:
 
 # %% ../../nbs/engine/study_commands.ipynb #c036
 def verify(folder: str = None, # that holds results/ (default: the repository)
-           complete: bool = False, # a row that is asked for and not there counts as wrong
+           partial: bool = False, # runs and answers that are not there yet are no fault
           ):
     "Check every row in results/ against its recipe and its study; exit code 1 if one is wrong."
-    from rate_nb.engine.audit import MISSING, WRONG, audit
+    from rate_nb.engine.audit import LEFT_OVER, MISSING, WRONG, audit
     findings, numerics = audit(rate_nb.Paths.under(folder))
-    shown = [finding for finding in findings if complete or finding.kind != MISSING]
+    shown = [finding for finding in findings if finding.kind != MISSING]
     print(text_table([{"": finding.kind, "where": finding.where, "finding": finding.said}
                       for finding in shown]))
     missing = Counter(Path(finding.where).parent.as_posix() for finding in findings
                       if finding.kind == MISSING)
     for where, number in missing.items(): print(f"{where}: {number} runs are asked for, not there")
     for version, number in sorted(numerics.items()): print(f"{number} rows of arithmetic {version}")
-    wrong = sum(finding.kind == WRONG or complete for finding in shown)
-    print(f"{wrong} of {sum(numerics.values())} rows are wrong" if wrong else "nothing is wrong")
+    wrong = sum(finding.kind == WRONG if partial else finding.kind != LEFT_OVER
+                for finding in findings)
+    print(f"{wrong} faults" if wrong else "nothing is wrong")
     return int(wrong > 0)
 
 # %% ../../nbs/engine/study_commands.ipynb #c039
