@@ -39,7 +39,7 @@ def tasks():
         try: found = TASKS.find(name)
         except (ValueError, ImportError) as error: told = f"cannot be loaded: {error}", ""
         else: told = first_line(found), ", ".join(say_parameters(found))
-        lines.append(dict(zip(("task", "what it is", "options"), (name, *told))))
+        lines.append({"task": name, "what it is": told[0], "options": told[1]})
     print(text_table(lines))
     print("\nAn option without '=' must be given: --option corridor_length=30. Yours: module:Class")
 
@@ -223,7 +223,7 @@ def side_by_side(videos: list): # of (pictures, height, width, 3) arrays; (pictu
     import numpy as np
     shape = np.max([video.shape for video in videos], 0)
     padded = np.zeros((len(videos), *shape), np.uint8)
-    for target, video in zip(padded, videos):
+    for target, video in zip(padded, videos, strict=True):
         time, height, width, _ = video.shape
         target[:time, :height, :width] = video
         target[time:] = target[time - 1]
