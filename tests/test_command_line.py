@@ -153,3 +153,13 @@ def test_interrupted_training_is_kept(tmp_path):
     assert done.returncode == 130, done.stdout + done.stderr
     assert done.stderr.splitlines()[-1].startswith("rate-nb train: stopped")
     assert list((tmp_path/"runs").rglob("checkpoint*")), "nothing was kept"
+
+
+def test_a_reader_may_stop_reading(tmp_path):
+    "As `rate-nb tasks | head -1` does."
+    command = [sys.executable, "-uc", ENTRY.format(words=["models"])]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    started = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path})
+    started.stdout.close()
+    assert (started.stderr.read(), started.wait(60)) == (b"", 141)

@@ -9,6 +9,7 @@ __all__ = ['PROGRAM', 'FAULTS', 'read_value', 'read_options', 'fit_widths', 'tex
 # %% ../../nbs/engine/terminal.ipynb #c003
 import ast
 import json
+import os
 import shutil
 import sys
 import textwrap
@@ -91,13 +92,16 @@ def one_line(error: BaseException) -> str:
 
 def run_command(function: Callable, name: str, words: list[str],
                 traceback: bool = False, # let errors pass
-               ) -> int: # the exit code: 0; 2 for errors; 130 after Ctrl-C; or what is returned
+               ) -> int: # exit code: what the command returns, or 0; 2 for errors; 130 after Ctrl-C
     "Run a command, and turn its errors into one line."
     try: return function(**parse(function, name, words)) or 0
     except KeyboardInterrupt as stopped:
         said = str(stopped) or "stopped; the same command goes on where it was"
         print(f"{PROGRAM} {name}: {said}", file=sys.stderr)
         return 130
+    except BrokenPipeError: # who reads has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141 # as a shell counts it
     except FAULTS as error:
         if traceback: raise
         print(f"{PROGRAM} {name}: {one_line(error)}", file=sys.stderr)
