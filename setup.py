@@ -28,5 +28,6 @@ setup(
     python_requires=f">={settings['min_python']}",
     install_requires=settings["requirements"].split(),
     extras_require=extras,
+    entry_points={"console_scripts": ["rate-nb=rate_nb.engine.cli:main"]},
     zip_safe=False,
 )
