@@ -28,7 +28,7 @@ def cost_of(row: dict # of the results store
     took = {key: training[key] for key in ("seconds", "parameters", "peak_mib")}
     return {"hash": row["hash"], "name": recipe["name"], "seed": recipe["seed"]} | took | {
         "iterations": recipe["training"]["iterations"],
-        "loss": training["history"][-1].get("loss"),
+        "loss": [entry["loss"] for entry in training["history"] if "loss" in entry][-1],
         "testing": sum(answer["wall_seconds"] for answer in answers)}
 
 # %% ../../nbs/engine/results.ipynb #c006b
