@@ -7,7 +7,6 @@ __all__ = ['GOLDEN', 'FACTORS', 'SHIFTS', 'draw', 'episode_facts', 'noise', 'who
 
 # %% ../../nbs/engine/streams.ipynb #c003
 import gymnasium as gym
-import gymnasium as gym
 import numpy as np
 
 from ..core.checks import Whole
@@ -64,27 +63,6 @@ def whole_range(
     shortest, longest = (Whole(least, most=10**9)(name, end) for end in ends)
     if shortest > longest: raise ValueError(f"{name} is {value!r}: give the shorter one first")
     return shortest, longest
-
-# %% ../../nbs/engine/streams.ipynb #sc021d
-def as_option(
-    ends: tuple[int, int],  # shortest, longest
-) -> int | tuple[int, int]:  # one number if both are the same
-    "A range as an option of a task, so that equal tasks are written alike."
-    return ends[0] if ends[0] == ends[1] else ends
-
-# %% ../../nbs/engine/streams.ipynb #sc023b
-class NumberedEnv(gym.Env):
-    "Episodes that follow from a seed and a number; needs `_begin`, `_observe` and `_info`."
-    seeds = None  # (1,) uint64
-
-    def reset(self, *, seed: int | None = None, options: dict | None = None):
-        "Begin the first episode of `seed`, or without a seed the next episode."
-        super().reset(seed=seed)
-        if seed is None and self.seeds is None: seed = self.np_random.integers(2**63)
-        if seed is not None: self.seeds, self.episode = np.array([seed], dtype=np.uint64), -1
-        self.episode += 1
-        self._begin()
-        return self._observe(), self._info()
 
 # %% ../../nbs/engine/streams.ipynb #sc021d
 def as_option(
