@@ -180,7 +180,9 @@ def code_cells(path: Path) -> list[tuple[str, str]]:
 
 
 def parsed(source: str) -> ast.Module:
-    "A cell without its magics."
+    "A script, or a cell without its magics."
+    try: return ast.parse(source)
+    except SyntaxError: pass
     return ast.parse(re.sub(r"^(\s*)[%!].*$", r"\1pass", source, flags=re.MULTILINE))
 
 
