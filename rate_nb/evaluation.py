@@ -199,7 +199,7 @@ def _segment_sums(model, batch): # (segments,) each: loss, right actions, real s
         same = (model.head.choose(output) == segment.action)[segment.mask]
         loss = model.head.loss(output, segment.action, segment.mask)
         sums.append((loss*steps, same.reshape(int(steps), -1).all(1).sum(), steps))
-    return [torch.tensor(part) for part in zip(*sums)]
+    return [torch.tensor(part) for part in zip(*sums, strict=True)]
 
 # %% ../nbs/course/10_evaluation.ipynb #c042b2
 def imitation_scores(model: SequenceModel, # stays in the mode that it is in
@@ -220,7 +220,7 @@ def imitation_scores(model: SequenceModel, # stays in the mode that it is in
         batch = trajectories.batch(rows, length)
         parts.append(_segment_sums(model, (batch if change is None else change(batch)).to(device)))
     model.train(learning)
-    loss, right, steps = (sum(part) for part in zip(*parts))
+    loss, right, steps = (sum(part) for part in zip(*parts, strict=True))
     # segments that no episode reaches
     loss, right, steps = loss[steps > 0], right[steps > 0], steps[steps > 0]
     return {'accuracy': float(right.sum()/steps.sum()), 'loss': float(loss.sum()/steps.sum()),

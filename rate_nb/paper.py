@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ARXIV', 'CLAIMS', 'TABLES', 'TABLE_8', 'DISAGREEMENTS', 'load_table', 'unused_parameters', 'table8', 'Disagreement',
-           'table8_differences', 'departures', 'bibtex']
+           'table8_differences', 'departures', 'published', 'bibtex']
 
 # %% ../nbs/course/01_paper.ipynb #c003
 from ast import literal_eval
@@ -152,6 +152,12 @@ def departures(study: str, # a column of Table 8
     "Where preset `paper` departs from Table 8, by `DISAGREEMENTS`."
     return {line.setting: (line.table8, line.ours) for line in DISAGREEMENTS
             if line.study == study and line.table8 is not None and line.table8 != line.ours}
+
+def published(study: str, # a column of Table 8
+             ) -> dict[str, Any]: # our name -> value
+    "Table 8 with the values of `DISAGREEMENTS` that we go by. Raises ValueError as `table8`."
+    ours = {line.setting: line.ours for line in DISAGREEMENTS if line.study == study}
+    return table8(study) | ours
 
 # %% ../nbs/course/01_paper.ipynb #c042
 def bibtex() -> str: # one BibTeX entry

@@ -168,8 +168,8 @@ def fit_to_model(trajectories: Trajectories | Windows, # any data
                         "example by Trajectories.from_episodes")
     space, observations = array_space(model.observation_space), trajectories.observations
     if isinstance(space, CODES): observations = conform(space, observations, "observations")
-    else: check_facts(space, trajectories.facts["observations"], observations.dtype, "observations")
-    if isinstance(observations, np.ndarray) or observations.shape[1:] != space.shape:
+    else:
+        check_facts(space, trajectories.facts["observations"], observations.dtype, "observations")
         observations = conform_shape(space, observations, "observations")
     if model.num_clues:
         if trajectories.clues is None:
@@ -195,8 +195,9 @@ def _check_length(trajectories, config, length, segment_length):
     if length % segment_length:
         raise ValueError(f"length is {length}: give a multiple of the model's segment_length, "
                          f"{segment_length}")
-    stages = [config.iterations - 1, *(until - 1 for until, _ in config.curriculum or ())]
-    allowed = max(config.longest_trajectory(min(stage, config.iterations - 1)) for stage in stages)
+    last = config.iterations - 1
+    stages = [last, *(min(until - 1, last) for until, _ in config.curriculum or ())]
+    allowed = max(map(config.longest_trajectory, stages))
     longest = trajectories.lengths[trajectories.lengths <= allowed].max(initial=0)
     if isinstance(trajectories, Trajectories) and longest > length:
         raise ValueError(f"an episode of {longest} steps does not fit in K·N = {length}: raise "

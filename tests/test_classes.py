@@ -5,7 +5,8 @@ import ast
 
 from conftest import ROOT
 
-MEANT = {"labels"}  # what a labelling expert tells, whoever of its line wrote it last
+# what a labelling expert tells, and rows that a base makes and the part that steps them changes
+MEANT = {"labels", "t", "terminated", "truncated", "begun"}
 
 
 def written(node: ast.AST) -> set[str]:

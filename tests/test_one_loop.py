@@ -5,8 +5,7 @@ import ast
 from conftest import ROOT
 
 LIBRARY = ROOT/"rate_nb"
-ALLOWED = {"trajectories.py",           # where it is defined
-           "models/sequence_model.py"}  # and where it is used
+ALLOWED = {"trajectories.py", "models/sequence_model.py"} # where it is defined, and used
 
 
 def users_of(name: str, source: str) -> bool:

@@ -30,7 +30,7 @@ SCRIPT = '''
 import sys
 from pathlib import Path
 from rate_nb.engine.measurements import MEASUREMENTS
-from rate_nb.engine.recipes import Measurement, Paths, Recipe
+from rate_nb.engine.recipes import DataSpec, Measurement, Paths, Recipe
 from rate_nb.engine.runs import sweep
 from rate_nb.memory import VALVES
 from rate_nb.models.sequence_model import register_model
@@ -39,7 +39,7 @@ from rate_nb.training import TrainingConfig
 
 def recipe(seed, task, model, valve):
     return Recipe(name="mine", task=task, model=model, preset="smoke", seed=seed, length=9,
-                  num_trajectories=20, task_options=dict(corridor_length=7),
+                  data=DataSpec(20), task_options=dict(corridor_length=7),
                   model_options=dict(segment_length=3, d_model=16, d_head=8, valve=valve),
                   training=TrainingConfig(iterations=2, batch_size=4, warmup=1))
 

@@ -17,7 +17,7 @@ from gymnasium.vector import VectorWrapper
 from rate_nb.acting import Agent
 from rate_nb.evaluation import ExpertAgent, play
 from rate_nb.engine.measurements import measure
-from rate_nb.engine.recipes import Measurement, Paths, Recipe, build_model
+from rate_nb.engine.recipes import DataSpec, Measurement, Paths, Recipe, build_model
 from rate_nb.engine.runs import trained_model
 from rate_nb.analysis.probes import Prompted, memory_trace, separation
 from rate_nb.models.sequence_model import make_model
@@ -140,7 +140,7 @@ def test_returns_of_tasks(name):
 # ---- probes: who must succeed is a small RATE, trained in seconds on a short T-Maze ----
 
 RECIPE = Recipe(name="RATE", task="tmaze", model="rate", preset="smoke", seed=0, length=9,
-                num_trajectories=400,
+                data=DataSpec(400),
                 task_options={"corridor_length": [1, 7]},
                 model_options=dict(segment_length=3, d_model=32, d_head=16, memory_tokens=2,
                                    double_residual=False, dropout=0.,

@@ -170,8 +170,8 @@ def separation(memories: np.ndarray, # (episodes, D) at one time
     def distance_to(c, x, own): # from the mean of the class's other episodes
         total, count = sums[c]
         return np.linalg.norm(x - (total - own*x) / (count - own))
-    own = np.array([distance_to(c, x, True) for x, c in zip(memories, classes)])
-    other = np.array([distance_to(d, x, False) for x, c in zip(memories, classes)
+    own = np.array([distance_to(c, x, True) for x, c in zip(memories, classes, strict=True)])
+    other = np.array([distance_to(d, x, False) for x, c in zip(memories, classes, strict=True)
                       for d in sums if d != c])
     apart = np.linalg.norm(np.subtract(*(total / count for total, count in sums.values())))
     return float(apart / max(own.mean(), 1e-12)), float((own < other).mean())
@@ -189,7 +189,7 @@ def measure_memory(model: RATE, recipe: Recipe, paths: Paths, *,
     task = recipe_task(recipe, paths, **task_options)
     memories, steps, classes = memory_trace(model, task, episodes, seed, class_key)
     points, shares = project(memories)
-    apart = [separation(memories[:, i], classes) for i in range(len(steps)) if steps[i] > 0]
+    apart = [separation(memories[:, i], classes) for i in range(1, len(steps))]
     return {"points": points.round(4).tolist(), "shares": np.round(shares, 4).tolist(),
             "steps": steps.tolist(), "classes": classes.tolist(),
             "separation": [s for s, _ in apart], "readable": [r for _, r in apart]}

@@ -46,8 +46,8 @@ def measure(measurement: Measurement, model: SequenceModel, recipe: Recipe, path
     cannot hold."""
     answer = find_measure(measurement)(model, recipe, paths, **measurement.options)
     if not isinstance(answer, dict):
-        raise TypeError(f"measurement {measurement.kind!r} returned {answer!r}: return a dict, such "
-                        "as {'score': 0.5}")
+        raise TypeError(f"measurement {measurement.kind!r} returned {answer!r}: return a dict, "
+                        "such as {'score': 0.5}")
     answer = as_python(answer)
     check_json(f"the answer of {measurement.kind!r}", answer, finite=False)
     return answer

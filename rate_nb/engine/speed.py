@@ -35,7 +35,7 @@ from ..trajectories import Segment
 
 # %% ../../nbs/engine/speed.ipynb #c006
 BENCHMARK = dict(segment_length=30, num_layers=4, num_heads=4, d_head=32, d_model=64,
-                 memory_tokens=10, valve="ca2", valve_heads=2, skip_ffn=True, dropout=0.2,
+                 memory_tokens=10, valve="ca2", skip_ffn=True, dropout=0.2,
                  attention_dropout=0.2)
 OBSERVATIONS, ACTIONS = spaces.Box(-1, 1, (4,), np.float32), spaces.Discrete(4)
 
@@ -76,7 +76,7 @@ def training_step(
 ) -> float:  # the loss before the step
     "What `rate_nb.training.train` does with one batch, without its bookkeeping."
     total, bptt = 0., Whole(1)("bptt", bptt)
-    for loss in trajectory_losses(model, batch, model.segment_length, model.head.loss, bptt):
+    for loss in trajectory_losses(model, batch, bptt):
         loss.backward()
         total += loss.item()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.)

@@ -205,8 +205,11 @@ def combined(verdicts: list[str]) -> str:
 
 def say_check(check: Check, digits: int = 2) -> str:
     "Mean, interval and margin of a check; where it is undecided, what would decide."
-    mean, low, high = (f"{value:.{digits}f}" for value in (check.mean, *check.interval))
-    told = f"{check.name} {mean} [{low}, {high}], {_region(check, digits)}"
+    low, high = check.interval
+    if check.step and " − " not in check.name: low, high = max(low, 0.), min(high, 1.) # of a rate
+    told = f"{check.name} {check.mean:.{digits}f}"
+    if len(check.values) > 1: told += f" [{low:.{digits}f}, {high:.{digits}f}]"
+    told += f", {_region(check, digits)}"
     return told + (f": {would_decide(check)}" if check.verdict == UNDECIDED else "")
 
 def _region(check, digits):

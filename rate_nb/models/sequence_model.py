@@ -117,14 +117,16 @@ class RecurrentModel(SequenceModel):
         "The state before the first step; `between` is called at each segment boundary."
         return RecurrentState(None, clue, between)
 
-    def step(self, observation: Tensor, return_to_go: Tensor, previous_action: Tensor | None,
+    def step(self, observation: Tensor, return_to_go: Tensor | None, previous_action: Tensor | None,
              state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         "Of one time step (batch, …): output (batch, n), new state. No action is looked at."
         number, inside = divmod(state.steps, self.segment_length)
-        memory, now = state.memory, return_to_go.unsqueeze(1)
+        memory = state.memory
         if number and not inside: memory = cross_boundary(state.between, number, memory)
-        real = torch.ones_like(now, dtype=torch.bool)
-        segment = Segment(observation.unsqueeze(1), None, now, real, clue=state.clue)
+        now = observation.unsqueeze(1)
+        returns = None if return_to_go is None else return_to_go.unsqueeze(1)
+        real = torch.ones(now.shape[:2], dtype=torch.bool, device=now.device)
+        segment = Segment(now, None, returns, real, clue=state.clue)
         output, memory = self(segment, memory)
         return output.squeeze(1), state._replace(memory=memory, steps=state.steps + 1)
 

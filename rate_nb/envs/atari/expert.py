@@ -5,13 +5,15 @@
 # %% auto #0
 __all__ = ['ROWS', 'COLOURS', 'HOPS', 'DISTANCES', 'LANES', 'MOVES', 'FIRING', 'PLAYERS', 'bounce', 'steer', 'PongPlayer',
            'BreakoutPlayer', 'hops_from', 'standing', 'coily_at', 'flee', 'walk', 'QbertPlayer', 'swimmers',
-           'quiet_steps', 'boat_goal', 'is_aimed', 'SeaquestPlayer', 'AtariExpert']
+           'quiet_steps', 'boat_goal', 'is_aimed', 'SeaquestPlayer', 'AtariExpert', 'data_table']
 
 # %% ../../../nbs/envs/atari/expert.ipynb #c003
 from collections import deque
 
 import numpy as np
+import pandas as pd
 
+from ...engine.collection import first_seed
 from .task import FIRE, game_facts, probabilities
 
 # %% ../../../nbs/envs/atari/expert.ipynb #c018
@@ -258,3 +260,20 @@ class AtariExpert:
             errs = dice.random() < self.noise[seed % len(self.noise)]
             actions.append(dice.integers(self.num_actions) if errs else wanted)
         return np.array(actions)
+
+# %% ../../../nbs/envs/atari/expert.ipynb #ztable
+def data_table(notes: dict[str, dict], # game -> manifest and returns
+              ) -> pd.DataFrame: # one line a game, and one for each amount of noise in it
+    "How good the data is."
+    def line(game, which, returns):
+        return {"game": game, "noise": which, "episodes": len(returns),
+                "mean return": np.mean(returns), "best": np.max(returns)}
+    lines = []
+    for game, note in notes.items():
+        lines.append(line(game, "all", note["returns"]))
+        if note["options"]["origin"] != "local": continue
+        levels, first = note["options"]["noise"], first_seed(note["seed"])
+        for number, noise in enumerate(levels):
+            begin = (number - first) % len(levels)
+            lines.append(line(game, noise, note["returns"][begin::len(levels)]))
+    return pd.DataFrame(lines)

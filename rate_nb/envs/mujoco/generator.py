@@ -6,7 +6,7 @@
 __all__ = ['NUM_ENVS', 'SETTINGS', 'ROUND', 'RECORDINGS', 'PUBLISHED', 'SOURCES', 'Recorder', 'as_trajectories', 'stage_folder',
            'learn_stage', 'stage_summary', 'stage_episodes', 'train_generator', 'StagePlayer', 'stage_skill',
            'choose_stages', 'spread_out', 'generator_folder', 'Generator', 'record', 'published', 'minari_ids',
-           'download', 'make_dataset']
+           'download', 'make_dataset', 'check_data']
 
 # %% ../../../nbs/envs/mujoco/generator.ipynb #c003
 import hashlib
@@ -364,3 +364,16 @@ def make_dataset(
     seed, progress = Whole(0)('seed', seed), Flag()('progress', progress)
     data, facts = SOURCES[task.origin](task, num_trajectories, seed, root, progress)
     return [data], facts | {'max_return': float(data.returns.max())}
+
+# %% ../../../nbs/envs/mujoco/generator.ipynb #zcheck
+def check_data(frame, # of results: environment, dataset, target
+               known: dict[tuple, dict], # (environment, dataset) -> manifest
+              ) -> None:
+    "Raises ValueError if a model learned from other data than the manifests tell of."
+    for pair, part in [] if frame.empty else frame.groupby(["environment", "dataset"]):
+        best, asked = known[pair]["max_return"], part.target.unique()
+        if not np.allclose(asked, best):
+            theirs = ", ".join(f"{value:.1f}" for value in asked)
+            raise ValueError(f"models of {' '.join(pair)} learned from other data than is noted "
+                             f"(best return {best:.1f}; theirs {theirs}), perhaps made on another "
+                             "machine: begin anew, with an empty output_folder")

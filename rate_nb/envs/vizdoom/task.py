@@ -6,7 +6,7 @@
 __all__ = ['FULL_HP', 'STEP_REWARD', 'TOUCH_HP', 'RULES', 'ACTIONS', 'MIRRORED_ACTIONS', 'ACTION_NAMES', 'HEIGHT', 'WIDTH',
            'OBSERVATION_SPACE', 'ACTION_SPACE', 'KINDS', 'MAX_ITEMS', 'NO_ITEM', 'INFOS', 'EXPERT_INFOS', 'TASK',
            'paper_rules', 'reference_rules', 'check_action', 'shrink', 'expert_info', 'TwoColorsOptions', 'Score',
-           'Episode', 'TwoColorsEnv', 'ViZDoomTwoColors']
+           'Episode', 'TwoColorsEnv', 'ViZDoomTwoColors', 'by_pillar']
 
 # %% ../../../nbs/envs/vizdoom/task.ipynb #c003
 from dataclasses import dataclass, field, fields, replace
@@ -259,3 +259,14 @@ class ViZDoomTwoColors(TwoColorsOptions, Task):
 
 # %% ../../../nbs/envs/vizdoom/task.ipynb #c101t
 TASK = ViZDoomTwoColors  # what `make_task("vizdoom")` builds
+
+# %% ../../../nbs/envs/vizdoom/task.ipynb #zpillar
+def by_pillar(answer: dict, # "returns", "lengths", "clue", "returns at 90" and "returns at 180"
+             ) -> dict: # score -> mean
+    "Mean returns of all episodes, by pillar, and in the first steps."
+    returns, clue = np.array(answer["returns"]), np.array(answer["clue"])
+    red, green = (returns[clue == color].mean() for color in range(len(COLORS)))
+    early, later = (np.mean(answer[f"returns at {mark}"]) for mark in (90, 180))
+    return {"all": returns.mean(), "red": red, "green": green, "imbalance": abs(red - green),
+            "red above half of green": red - green/2, "steps 0-89": early,
+            "steps 90-179": later - early, "steps survived": np.mean(answer["lengths"])}
