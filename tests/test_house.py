@@ -34,7 +34,7 @@ FLOORS = [line.split() for line in """
     engine.maps engine.storage engine.worker_tasks
     engine.collection engine.minari
     engine.recipes
-    engine.encoded engine.measurements engine.parameters
+    engine.encoded engine.measurements engine.parameters engine.presets
     engine.runs
     engine.results engine.speed
     engine.study

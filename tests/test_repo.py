@@ -1,21 +1,19 @@
 """What is committed fits together: modules, notebooks, README and Colab cells; nothing is stale,
 dirty, broken or too large."""
 
-import importlib
 import importlib.util
 import json
 import re
 import statistics
 import subprocess
 import sys
-from itertools import product
 from pathlib import Path
 
 import nbformat
 import pytest
 from conftest import ROOT, all_notebooks, notebook_id
 from rate_nb.engine.recipes import Paths
-from rate_nb.envs.atari import study as atari
+from rate_nb.engine.study import find_study, study_names
 from rate_nb.envs.mujoco import study as mujoco
 
 SIMULATORS = ("vizdoom", "minigrid", "mujoco", "dm_control", "ale_py", "memory_maze", "popgym")
@@ -68,45 +66,30 @@ def tracked() -> list[Path]:
 
 # ---- what is made from something else is up to date ----
 
-STUDIES = [
-    f"rate_nb.envs.{path.parent.name}.study"
-    for path in sorted((ROOT / "rate_nb" / "envs").glob("*/study.py"))
-]
-
-
-@pytest.mark.parametrize("module", STUDIES)
-def test_results_answer_what_laptop_asks(module):
-    "A new key of a recipe or a question would have readers run again what is measured."
-    recipes, paths, kept = importlib.import_module(module), Paths.under(ROOT), set(tracked())
-    (plan,) = [value for name, value in vars(recipes).items() if name.endswith("_plan")]
-    wanted = {
-        paths.row(recipe): questions
-        for study in recipes.STUDIES
-        for recipe, questions in plan(study, "laptop")
-    }
+@pytest.mark.parametrize("name", study_names())
+def test_results_answer_what_laptop_asks(name):
+    "A new key of a recipe or a measurement would have readers run again what is measured."
+    study, paths, kept = find_study(name), Paths.under(ROOT), set(tracked())
+    wanted = {}
+    for experiment in study.experiments:
+        for recipe, asked in study.plan(experiment, "laptop"):
+            wanted.setdefault(paths.row(recipe), set()).update(one.key for one in asked)
     lost = [path.name for path in wanted if path not in kept]
     assert not lost, "not in git: run the study at laptop, or give the recipes their old keys back"
-    unanswered = [
-        path.name
-        for path, questions in wanted.items()
-        if not {question.key for question in questions}
-        <= json.loads(path.read_text())["measurements"].keys()
-    ]
+    unanswered = [path.name for path, keys in wanted.items()
+                  if not keys <= json.loads(path.read_text())["measurements"].keys()]
     assert not unanswered, "rows lack measurements that the plans ask for"
-    stale = {
-        path
-        for path in kept
-        if path.suffix == ".json" and path.parent in {row.parent for row in wanted}
-    } - wanted.keys()
-    assert not stale, "rows that no plan asks for"
+    folders = {path.parent for path in wanted}
+    stale = {path for path in kept if path.suffix == ".json" and path.parent in folders}
+    assert not stale - wanted.keys(), "rows that no plan asks for"
 
 
 def test_notes_on_data_are_kept():
     "Without them a notebook would make the data again to tell about it."
     notes = {path for path in tracked() if path.parent.name == "data"}
-    folder = ROOT/"results"
-    games, chosen = atari.PRESETS["laptop"].games, mujoco.PRESETS["laptop"]
-    pairs = ["-".join(pair) for pair in product(chosen.environments, chosen.episodes)]
+    chosen, folder = mujoco.STUDY.preset("laptop"), ROOT/"results"
+    pairs = ["-".join(pair.values()) for pair in mujoco.sets(chosen, *chosen.extra["episodes"])]
+    games = find_study("atari").preset("laptop").extra["games"]
     assert {folder/"atari"/"laptop"/"data"/f"{game}.json" for game in games} <= notes
     assert {folder/"mujoco"/"laptop"/"data"/f"{pair}.json" for pair in pairs} <= notes
 

@@ -67,9 +67,10 @@ STUDY = '''
 #| default_exp envs.toy.study
 ---
 #| export
+from rate_nb.engine.presets import Preset
 from rate_nb.engine.recipes import DataSpec, Measurement
 from rate_nb.engine.results import scores_of
-from rate_nb.engine.study import Grid, Method, Preset, Study
+from rate_nb.engine.study import Grid, Method, Study
 from rate_nb.engine.verdicts import Claim, Within
 from rate_nb.training import TrainingConfig
 ---
