@@ -41,7 +41,6 @@ from rate_nb import memory
 from rate_nb.analysis import probes
 from rate_nb.engine import figures, maps, speed, style
 from rate_nb.engine import measurements, recipes, runs, verdicts
-from rate_nb.engine.results import say_scores
 from rate_nb.envs.atari import dqn_replay
 from rate_nb.envs.atari import task as atari
 from rate_nb.envs.atari.expert import AtariExpert
@@ -63,7 +62,7 @@ from rate_nb.engine.collection import collect, collect_to_disk, first_seed, get_
 from rate_nb.engine.storage import dataset_folder, load_dataset
 from rate_nb.encoders import Quantities
 from rate_nb.evaluation import (ExpertAgent, RandomAgent, bootstrap_interval, rollout_video,
-                                imitation_scores, play, seed_interval, success_interval)
+                                imitation_scores, play, say_scores, seed_interval, success_interval)
 from rate_nb.engine.encoded import EncodedTask, encoded_source
 from rate_nb.core.frames import FrameStacks, stacked
 from rate_nb.rate import RATE, RATEConfig
