@@ -5,18 +5,23 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 here = Path(__file__).resolve().parent
+readme = here / "README.md"
 parser = ConfigParser(delimiters=["="])
 parser.read(here / "settings.ini", encoding="utf-8")
 settings = parser["DEFAULT"]
 
-extras = {key.removeprefix("extra_").replace("_", "-"): settings[key].split() for key in settings if key.startswith("extra_")}
+extras = {
+    key.removeprefix("extra_").replace("_", "-"): settings[key].split()
+    for key in settings
+    if key.startswith("extra_")
+}
 extras["all"] = sorted({requirement for group in extras.values() for requirement in group})
 
 setup(
     name=settings["lib_name"],
     version=settings["version"],
     description=settings["description"],
-    long_description=(here / "README.md").read_text(encoding="utf-8") if (here / "README.md").exists() else "",
+    long_description=readme.read_text(encoding="utf-8") if readme.exists() else "",
     long_description_content_type="text/markdown",
     author=settings["author"],
     author_email=settings["author_email"],

@@ -47,15 +47,18 @@ def documentation(source: str, module) -> str:
 
 
 def page(path: Path) -> nbformat.NotebookNode:
-    "A notebook as the book shows it: no directives, no hidden cells, documentation below exported cells."
+    "A notebook as the book shows it: nothing hidden, documentation below exported cells."
     notebook, module, cells = nbformat.read(path, as_version=4), None, []
     for cell in notebook.cells:
-        if named := re.match(r"#\| default_exp (\S+)", cell.source): module = import_module(f"rate_nb.{named.group(1)}")
+        if named := re.match(r"#\| default_exp (\S+)", cell.source):
+            module = import_module(f"rate_nb.{named.group(1)}")
         if cell.source.startswith(("#| default_exp", "#| hide")): continue
         exported = cell.source.startswith("#| export")
-        if cell.cell_type == "code": cell.source = re.sub(r"^#\| .*\n?", "", cell.source, flags=re.MULTILINE)
+        if cell.cell_type == "code":
+            cell.source = re.sub(r"^#\| .*\n?", "", cell.source, flags=re.MULTILINE)
         cells.append(cell)
-        if exported and (text := documentation(cell.source, module)): cells.append(nbformat.v4.new_markdown_cell(text))
+        if exported and (text := documentation(cell.source, module)):
+            cells.append(nbformat.v4.new_markdown_cell(text))
     notebook.cells = cells
     return notebook
 
@@ -63,10 +66,24 @@ def page(path: Path) -> nbformat.NotebookNode:
 def contents() -> dict:
     "The table of contents: the map that the index notebook made."
     index = nbformat.read(ROOT/"nbs"/"index.ipynb", as_version=4)
-    maps = [output["data"]["text/markdown"] for cell in index.cells for output in cell.get("outputs", []) if "text/markdown" in output.get("data", {})]
+    maps = [
+        output["data"]["text/markdown"]
+        for cell in index.cells
+        for output in cell.get("outputs", [])
+        if "text/markdown" in output.get("data", {})
+    ]
     parts = re.findall(r"\*\*(.+?)\*\*\n(.*?)(?=\n\*\*|\Z)", maps[0], re.DOTALL)
-    return {"format": "jb-book", "root": "index",
-            "parts": [{"caption": caption, "chapters": [{"file": file} for file in re.findall(r"\]\(([^):]+)\.ipynb\)", text)]} for caption, text in parts]}
+    return {
+        "format": "jb-book",
+        "root": "index",
+        "parts": [
+            {
+                "caption": caption,
+                "chapters": [{"file": file} for file in re.findall(r"\]\(([^):]+)\.ipynb\)", text)],
+            }
+            for caption, text in parts
+        ],
+    }
 
 
 SETTINGS = {

@@ -31,8 +31,12 @@ def read_settings(root: Path) -> dict:
 
 def notebooks(root: Path) -> list[Path]:
     "All notebooks of the course, without the index."
-    return [path for path in sorted((root/"nbs").rglob("*.ipynb"))
-            if path.name != "index.ipynb" and not any(part[0] in "._" for part in path.relative_to(root).parts)]
+    return [
+        path
+        for path in sorted((root / "nbs").rglob("*.ipynb"))
+        if path.name != "index.ipynb"
+        and not any(part[0] in "._" for part in path.relative_to(root).parts)
+    ]
 
 
 def packages(requirements: str) -> set[str]:
@@ -74,7 +78,7 @@ def colab_cell(path: Path, root: Path) -> str:
 
 
 def write_colab_cell(path: Path, source: str) -> None:
-    "Makes the second cell of a notebook the one that installs the library on Colab; leaves a notebook alone that has it."
+    "Has the second cell of a notebook install the library on Colab; writes only if it changes."
     notebook = nbformat.read(path, as_version=4)
     if notebook.cells[1].source == source: return
     cells = [cell for cell in notebook.cells if cell.id != "colab"]
@@ -91,9 +95,13 @@ def write_colab_cells(root: Path) -> None:
 def execute(path: Path) -> None:
     "Runs a notebook in its folder, and keeps nothing but sources, tags and outputs."
     notebook = nbformat.read(path, as_version=4)
-    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm's, where ipywidgets is not installed
-    NotebookClient(notebook, kernel_name="python3", coalesce_streams=True, resources={"metadata": {"path": path.parent}}).execute()
-    notebook.metadata = {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}}
+    # tqdm's, where ipywidgets is not installed
+    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
+    place = {"metadata": {"path": path.parent}}
+    NotebookClient(notebook, kernel_name="python3", coalesce_streams=True,
+                   resources=place).execute()
+    kernel = {"display_name": "python3", "language": "python", "name": "python3"}
+    notebook.metadata = {"kernelspec": kernel}
     for cell in notebook.cells:
         cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
         if cell.cell_type == "code": cell.execution_count = None
@@ -104,16 +112,20 @@ def execute(path: Path) -> None:
 
 def readme(root: Path) -> str:
     "The index notebook as Markdown, with links that start at the repository's root."
-    config = Config({"TagRemovePreprocessor": {"enabled": True, "remove_input_tags": {"remove-input"}}})
+    hidden = {"enabled": True, "remove_input_tags": {"remove-input"}}
+    config = Config({"TagRemovePreprocessor": hidden})
     notebook = nbformat.read(root/"nbs"/"index.ipynb", as_version=4)
     notebook.metadata.language_info = {"name": "python"}
     text, _ = MarkdownExporter(config=config).from_notebook_node(notebook)
 
     def from_root(link):
         target = link.group(2)
-        return link.group(0) if re.match(r"\w+:|#", target) else f"{link.group(1)}{os.path.normpath(os.path.join('nbs', target))})"
+        if re.match(r"\w+:|#", target): return link.group(0)
+        return f"{link.group(1)}{os.path.normpath(os.path.join('nbs', target))})"
+
     text = re.sub(r"(\]\()([^)\s]+)\)", from_root, text)
-    return "<!-- made from nbs/index.ipynb by `make readme`: change that notebook -->\n" + re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    origin = "<!-- made from nbs/index.ipynb by `make readme`: change that notebook -->"
+    return f"{origin}\n" + re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 if __name__ == "__main__":

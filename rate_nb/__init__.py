@@ -6,7 +6,8 @@ What most people need hangs on the package itself and is loaded on first use, so
 environments and data
     make_task        an environment by name: "tmaze", "vizdoom", …, or "module:Class"
     task_names       the names that it knows
-    register_task    make a task of your own known by name
+    Task             what a task of your own is a subclass of
+    register_task    make it known by name
     collect          let a task's expert play: a dataset in memory
     get_dataset      the same on disk, kept and reused
     Trajectories     episodes of your own, and what collecting gives
@@ -46,7 +47,7 @@ if _TYPE_CHECKING:  # for editors and static checkers
     from .engine.recipes import DataSpec, Measurement, Paths, Recipe
     from .engine.runs import run, sweep
     from .engine.study import Grid, Method, Preset, Study, find_study
-    from .engine.tasks import make_task, register_task, task_names
+    from .engine.tasks import Task, make_task, register_task, task_names
     from .engine.verdicts import Claim
     from .evaluation import play, rollout_video
     from .models.sequence_model import make_model, model_names, register_model
@@ -61,7 +62,7 @@ _PLACES = {
     "engine.recipes": "DataSpec Measurement Paths Recipe",
     "engine.runs": "run sweep",
     "engine.study": "Grid Method Preset Study find_study",
-    "engine.tasks": "make_task register_task task_names",
+    "engine.tasks": "Task make_task register_task task_names",
     "engine.verdicts": "Claim",
     "evaluation": "play rollout_video",
     "models.sequence_model": "make_model model_names register_model",

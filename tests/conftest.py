@@ -16,12 +16,21 @@ def notebook_id(path: Path) -> str: return path.relative_to(ROOT/"nbs").with_suf
 
 def all_notebooks() -> list[Path]:
     "Every notebook that a reader sees, the index included."
-    return [path for path in sorted((ROOT/"nbs").rglob("*.ipynb")) if not any(part[0] in "._" for part in path.relative_to(ROOT).parts)]
+    return [
+        path
+        for path in sorted((ROOT / "nbs").rglob("*.ipynb"))
+        if not any(part[0] in "._" for part in path.relative_to(ROOT).parts)
+    ]
 
 
 @pytest.fixture
 def copy(tmp_path) -> Path:
     "A copy of all that the frame's commands work on, modules left out, package data kept."
     for name in ("settings.ini", "setup.py"): shutil.copy(ROOT/name, tmp_path)
-    for name in ("nbs", "docs"): shutil.copytree(ROOT/name, tmp_path/name, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__", "_*"))
+    for name in ("nbs", "docs"):
+        shutil.copytree(
+            ROOT / name,
+            tmp_path / name,
+            ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__", "_*"),
+        )
     return tmp_path

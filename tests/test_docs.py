@@ -94,8 +94,9 @@ def known() -> set[str]:
 
 
 def unknown_names(prose: str, known: set[str]) -> list[str]:
-    """Spans of code in prose with a name that no code has. Files, what is no Python, and names to be
-    filled in, as `my_module`, are let be."""
+    """Spans of code in prose with a name that no code has.
+
+    Files, what is no Python, and names to be filled in, as `my_module`, are let be."""
     prose, found = re.sub(r"^```.*?^```", "", prose, flags=re.DOTALL | re.MULTILINE), []
     for span in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", prose):
         if "/" in span or (ROOT/span).exists(): continue
@@ -114,8 +115,10 @@ def test_names_in_prose_exist(path, known):
 
 
 def test_unknown_names_are_found():
-    prose = ("`old_name`, `Agent.old`, `f(old=…)`, `Agent.act`, `make test`, `setup.py`, `a/b`, `my_b:B`\n"
-             "```\n`old`\n```\n")
+    prose = (
+        "`old_name`, `Agent.old`, `f(old=…)`, `Agent.act`, `make test`, `setup.py`, `a/b`, "
+        "`my_b:B`\n```\n`old`\n```\n"
+    )
     assert unknown_names(prose, {"Agent", "act", "f", "B"}) == ["old_name", "Agent.old", "f(old=…)"]
 
 

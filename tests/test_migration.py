@@ -1,7 +1,8 @@
-"""Every row that was written before recipes, settings and measurements got today's names is found under its new key.
+"""Every row that was written before recipes, settings and measurements got today's names is found
+under its new key.
 
-`rows_before.json` lists them: old file, new file, and SHA-256 of the training's and of each answer's
-numbers, taken from the old file."""
+`rows_before.json` lists them: old file, new file, and SHA-256 of the training's and of each
+answer's numbers, taken from the old file."""
 import hashlib
 import json
 

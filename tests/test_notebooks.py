@@ -1,5 +1,5 @@
-"""Every notebook runs from top to bottom, as `nbdev_test` runs it, each in a process of its own, and
-loads no simulator that its Colab cell would not install."""
+"""Every notebook runs from top to bottom, as `nbdev_test` runs it, each in a process of its own,
+and loads no simulator that its Colab cell would not install."""
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +27,9 @@ sys.exit(not passed)
 def test_notebook(path):
     command = [sys.executable, "-c", RUN, str(path), str(ROOT), get_config(path=ROOT).tst_flags]
     done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, f"{notebook_id(path)} failed:\n{done.stdout[-1000:]}\n{done.stderr[-6000:]}"
+    assert done.returncode == 0, (
+        f"{notebook_id(path)} failed:\n{done.stdout[-1000:]}\n{done.stderr[-6000:]}"
+    )
     offered = generate.packages_of_extras(generate.read_settings(ROOT))
     brought = set().union(*(offered[extra] for extra in generate.extras_of(path, ROOT)))
     loaded = set(done.stdout.rsplit("loaded:", 1)[1].split())

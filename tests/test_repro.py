@@ -1,4 +1,6 @@
-"Every reproduction notebook runs under papermill at preset smoke, elsewhere than in the repository, and leaves the results store alone."
+"""Every reproduction notebook runs under papermill at preset smoke, elsewhere than in the
+repository, and leaves the results store alone."""
+
 import os
 import subprocess
 import sys
@@ -34,10 +36,16 @@ def test_repro(path, tmp_path):
     before, executed = store(), tmp_path/path.name
     done = papermill(path, tmp_path)
     assert done.returncode == 0, f"{path.name} failed:\n{done.stderr[-6000:]}"
-    outputs = [output for cell in nbformat.read(executed, as_version=4).cells for output in cell.get("outputs", [])]
+    outputs = [
+        output
+        for cell in nbformat.read(executed, as_version=4).cells
+        for output in cell.get("outputs", [])
+    ]
     assert not [output for output in outputs if output.output_type == "error"]
     assert list((tmp_path/"out").rglob("*.png")), f"{path.name} left no figure in its output folder"
-    assert store() == before, f"{path.name} at preset smoke changed results/, which holds committed results"
+    assert store() == before, (
+        f"{path.name} at preset smoke changed results/, which holds committed results"
+    )
 
 
 # ---- parameters: recipes/00_base tries all mistakes on `check_parameters`; here, papermill ----

@@ -1,4 +1,6 @@
-"Environments and spaces that users bring go all the way, collect, make_model, train and play, or are refused by name."
+"""Environments and spaces that users bring go all the way, collect, make_model, train and play, or
+are refused by name."""
+
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -55,7 +57,15 @@ def goes_all_the_way(task: Task, folder, models=("rate", "bc_lstm")) -> None:
     for name in models:
         model = make_model(name, task.observation_space, task.action_space, segment_length=5)
         config = TrainingConfig(iterations=2, batch_size=8, warmup=1)
-        history = train(model, data.chunks(10), config, length=10, folder=folder/name, log_every=1, progress=False)
+        history = train(
+            model,
+            data.chunks(10),
+            config,
+            length=10,
+            folder=folder / name,
+            log_every=1,
+            progress=False,
+        )
         assert np.isfinite(history[-1]["loss"])
         assert play(Agent(model, 1.), task, 2, seed=0).lengths.min() > 0
         assert np.isfinite(imitation_scores(model, data.chunks(10), 10)["loss"])
@@ -65,7 +75,10 @@ STOCK = {
     "CartPole-v1": (lambda: gym.make("CartPole-v1", max_episode_steps=30), 30),
     "Acrobot-v1": (lambda: gym.make("Acrobot-v1", max_episode_steps=20), 20),
     "MountainCar-v0": (lambda: gym.make("MountainCar-v0", max_episode_steps=20), 20),
-    "MountainCarContinuous-v0": (lambda: gym.make("MountainCarContinuous-v0", max_episode_steps=20), 20),
+    "MountainCarContinuous-v0": (
+        lambda: gym.make("MountainCarContinuous-v0", max_episode_steps=20),
+        20,
+    ),
     "Pendulum-v1": (lambda: gym.make("Pendulum-v1", max_episode_steps=20), 20),
     "FrozenLake-v1": (lambda: gym.make("FrozenLake-v1"), 100),
     "Blackjack-v1": (lambda: gym.make("Blackjack-v1"), 100),
@@ -76,8 +89,14 @@ STOCK = {
     "Reacher-v5": (lambda: gym.make("Reacher-v5", max_episode_steps=20), 20),
     "ALE/Pong-v5, RAM": (lambda: gym.make("ALE/Pong-v5", obs_type="ram", max_episode_steps=10), 10),
     "ALE/Pong-v5, RGB": (lambda: gym.make("ALE/Pong-v5", max_episode_steps=6), 6),
-    "ALE/Pong-v5, grey": (lambda: gym.make("ALE/Pong-v5", obs_type="grayscale", max_episode_steps=6), 6),
-    "MiniGrid-MemoryS7-v0, images": (lambda: ImgObsWrapper(gym.make("MiniGrid-MemoryS7-v0", max_steps=20)), 400),
+    "ALE/Pong-v5, grey": (
+        lambda: gym.make("ALE/Pong-v5", obs_type="grayscale", max_episode_steps=6),
+        6,
+    ),
+    "MiniGrid-MemoryS7-v0, images": (
+        lambda: ImgObsWrapper(gym.make("MiniGrid-MemoryS7-v0", max_steps=20)),
+        400,
+    ),
 }
 
 
@@ -88,7 +107,10 @@ def test_stock_environment(name, tmp_path):
 
 def test_text_is_refused_by_name(tmp_path):
     task = task_of(lambda: gym.make("MiniGrid-MemoryS7-v0", max_steps=20), 400)
-    for refused in (lambda: make_model("rate", task.observation_space, task.action_space), lambda: collect(task, 2, progress=False)):
+    for refused in (
+        lambda: make_model("rate", task.observation_space, task.action_space),
+        lambda: collect(task, 2, progress=False),
+    ):
         with pytest.raises(TypeError, match="wrap the environment"): refused()
 
 
@@ -105,8 +127,14 @@ PAIRS = {
     "MultiDiscrete observations": (spaces.MultiDiscrete([5, 2]), MOVES),
     "MultiBinary observations": (spaces.MultiBinary((2, 3)), MOVES),
     "Tuple observations": (spaces.Tuple((VECTOR, MOVES)), MOVES),
-    "Dict observations": (spaces.Dict(a=VECTOR, b=MOVES, c=spaces.Dict(d=spaces.MultiDiscrete([2, 3]))), MOVES),
-    "Dict with an image": (spaces.Dict(view=spaces.Box(0, 255, (40, 40, 3), np.uint8), place=VECTOR), MOVES),
+    "Dict observations": (
+        spaces.Dict(a=VECTOR, b=MOVES, c=spaces.Dict(d=spaces.MultiDiscrete([2, 3]))),
+        MOVES,
+    ),
+    "Dict with an image": (
+        spaces.Dict(view=spaces.Box(0, 255, (40, 40, 3), np.uint8), place=VECTOR),
+        MOVES,
+    ),
     "number": (spaces.Box(-1, 1, (), np.float32), MOVES),
     "float64 observations": (spaces.Box(-np.inf, np.inf, (3,), np.float64), MOVES),
     "whole observations": (spaces.Box(-5, 5, (3,), np.int32), MOVES),
@@ -139,7 +167,11 @@ REFUSED = {
     "whole real actions": (VECTOR, spaces.Box(0, 3, (2,), np.int64), "MultiDiscrete"),
     "text actions": (VECTOR, spaces.Text(4), "no action (encoder|head)"),
     "Dict actions": (VECTOR, spaces.Dict(a=MOVES), "no action (encoder|head)"),
-    "images without bounds": (spaces.Box(-np.inf, np.inf, (3, 64, 64), np.float32), MOVES, "finite"),
+    "images without bounds": (
+        spaces.Box(-np.inf, np.inf, (3, 64, 64), np.float32),
+        MOVES,
+        "finite",
+    ),
     "stacks of images": (spaces.Box(0, 255, (4, 64, 64, 3), np.uint8), MOVES, "join the others"),
     "sequences": (spaces.Sequence(VECTOR), MOVES, "no observation encoder"),
 }
@@ -152,18 +184,32 @@ def test_space_is_refused_by_name(name, model):
     with pytest.raises(TypeError, match=message): make_model(model, observation, action)
 
 
-@pytest.mark.parametrize("form", [lambda a: a[:, None], lambda a: a.astype(np.float32), lambda a: a.astype(np.uint8),
-                                  lambda a: a.astype(np.int32), lambda a: a.astype(np.float64)[:, None]])
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda a: a[:, None],
+        lambda a: a.astype(np.float32),
+        lambda a: a.astype(np.uint8),
+        lambda a: a.astype(np.int32),
+        lambda a: a.astype(np.float64)[:, None],
+    ],
+)
 def test_discrete_actions_in_any_form(form, tmp_path):
     "They are what they would be as whole numbers, to the bit."
     rng, results = np.random.default_rng(0), []
     episodes = [(rng.normal(size=(6, 3)), rng.integers(0, 4, 6), np.ones(6)) for _ in range(10)]
     for change, folder in ((lambda a: a, "plain"), (form, "formed")):
-        data = Trajectories.from_episodes([(seen, change(taken), paid) for seen, taken, paid in episodes])
+        data = Trajectories.from_episodes(
+            [(seen, change(taken), paid) for seen, taken, paid in episodes]
+        )
         torch.manual_seed(0)
         model = make_model("rate", VECTOR, MOVES, segment_length=6)
         config = TrainingConfig(iterations=3, batch_size=8, warmup=1)
-        results.append(train(model, data, config, 6, tmp_path/folder, log_every=1, progress=False)[-1]["loss"])
+        results.append(
+            train(model, data, config, 6, tmp_path / folder, log_every=1, progress=False)[-1][
+                "loss"
+            ]
+        )
     assert results[0] == results[1]
 
 
@@ -177,4 +223,11 @@ def test_training_reads_observations_on_disk_only_as_it_learns(tmp_path, monkeyp
     loaded, _ = get_dataset(task, 20, 0, tmp_path, progress=False)
     monkeypatch.setattr(facts, "find_facts", lambda *_: pytest.fail("the data were scanned again"))
     model = make_model("rate", task.observation_space, task.action_space, segment_length=3)
-    train(model, loaded, TrainingConfig(iterations=2, batch_size=4, warmup=1), 9, tmp_path/"run", progress=False)
+    train(
+        model,
+        loaded,
+        TrainingConfig(iterations=2, batch_size=4, warmup=1),
+        9,
+        tmp_path / "run",
+        progress=False,
+    )

@@ -41,8 +41,6 @@ from rate_nb import memory
 from rate_nb.analysis import probes
 from rate_nb.engine import figures, maps, speed, style
 from rate_nb.engine import measurements, recipes, runs, verdicts
-from rate_nb.engine.results import say_scores
-from rate_nb.engine.verdicts import say_table
 from rate_nb.envs.atari import dqn_replay
 from rate_nb.envs.atari import task as atari
 from rate_nb.envs.atari.expert import AtariExpert
@@ -793,7 +791,9 @@ thing(speed.matmul_speed, size=8, repeats=2)(
 thing(speed.measure_acting, steps=3, episodes=2)(
     lambda **given: len(speed.measure_acting(**given, **TINY)["milliseconds"]))
 ACTED = {"milliseconds": [1., 2., 3.], "peak_mib": [1., 1.]}
-thing(speed.acting_summary, segment_length=3, windows=1)(functools.partial(speed.acting_summary, ACTED))
+thing(speed.acting_summary, segment_length=3, windows=1)(
+    functools.partial(speed.acting_summary, ACTED)
+)
 
 
 @thing(speed.report, work=1., speed=2.)

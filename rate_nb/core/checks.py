@@ -42,7 +42,7 @@ class Number:
     def _noun(self): return "a finite number"
 
     def _wanted(self):
-        bounds = [f"{word} {bound:g}" for word, bound in (
+        bounds = [f"{word} {bound if isinstance(bound, int) else f'{bound:g}'}" for word, bound in (
             ("at least", self.least), ("above", self.above),
             ("at most", self.most), ("below", self.below)) if math.isfinite(bound)]
         wanted = " ".join([self._noun(), " and ".join(bounds)]).strip()

@@ -7,7 +7,6 @@ __all__ = ['GOLDEN', 'FACTORS', 'SHIFTS', 'draw', 'episode_facts', 'noise', 'who
 
 # %% ../../nbs/engine/streams.ipynb #c003
 import gymnasium as gym
-import gymnasium as gym
 import numpy as np
 
 from ..core.checks import Whole

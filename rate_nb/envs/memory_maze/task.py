@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ACTION_NAMES', 'MIRRORED_ACTIONS', 'COLORS', 'OBSERVATION_SPACE', 'ACTION_SPACE', 'CELLS', 'CELL', 'INFOS',
-           'EXPERT_INFOS', 'PAPER_NOISE', 'GOOD_NOISE', 'NUM_ENVS', 'expert_info', 'check_action', 'Episode',
+           'EXPERT_INFOS', 'PAPER_NOISE', 'GOOD_NOISE', 'NUM_ENVS', 'TASK', 'expert_info', 'check_action', 'Episode',
            'MemoryMazeEnv', 'MemoryMaze']
 
 # %% ../../../nbs/envs/memory_maze/task.ipynb #c003
@@ -182,3 +182,6 @@ class MemoryMaze(Task):
 
     def success(self, returns: np.ndarray) -> np.ndarray:
         return np.asarray(returns) >= self.target_return * self.max_steps / 1000
+
+# %% ../../../nbs/envs/memory_maze/task.ipynb #c063t
+TASK = MemoryMaze  # what `make_task("memory_maze")` builds

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RIGHT', 'UP', 'LEFT', 'DOWN', 'MOVE_X', 'MOVE_Y', 'OBSERVATION_SPACE', 'ACTION_SPACE', 'WALL', 'FLOOR', 'AGENT',
-           'ARMS', 'ENV_ID', 'corridor_range', 'maze_picture', 'TMazeEnv', 'TMazeVectorEnv', 'TMaze']
+           'ARMS', 'ENV_ID', 'TASK', 'corridor_range', 'maze_picture', 'TMazeEnv', 'TMazeVectorEnv', 'TMaze']
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c003
 from dataclasses import dataclass
@@ -177,3 +177,6 @@ class TMaze(Task):
     def make_expert(self):
         from rate_nb.envs.tmaze.expert import TMazeExpert
         return TMazeExpert()
+
+# %% ../../../nbs/envs/tmaze/task.ipynb #c061t
+TASK = TMaze  # what `make_task("tmaze")` builds

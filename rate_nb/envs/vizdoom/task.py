@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FULL_HP', 'STEP_REWARD', 'TOUCH_HP', 'RULES', 'ACTIONS', 'MIRRORED_ACTIONS', 'ACTION_NAMES', 'HEIGHT', 'WIDTH',
-           'OBSERVATION_SPACE', 'ACTION_SPACE', 'KINDS', 'MAX_ITEMS', 'NO_ITEM', 'INFOS', 'EXPERT_INFOS', 'paper_rules',
-           'reference_rules', 'check_action', 'shrink', 'expert_info', 'TwoColorsOptions', 'Score', 'Episode',
-           'TwoColorsEnv', 'ViZDoomTwoColors', 'by_pillar']
+           'OBSERVATION_SPACE', 'ACTION_SPACE', 'KINDS', 'MAX_ITEMS', 'NO_ITEM', 'INFOS', 'EXPERT_INFOS', 'TASK',
+           'paper_rules', 'reference_rules', 'check_action', 'shrink', 'expert_info', 'TwoColorsOptions', 'Score',
+           'Episode', 'TwoColorsEnv', 'ViZDoomTwoColors', 'by_pillar']
 
 # %% ../../../nbs/envs/vizdoom/task.ipynb #c003
 from dataclasses import dataclass, field, fields, replace
@@ -256,6 +256,9 @@ class ViZDoomTwoColors(TwoColorsOptions, Task):
 
     def success(self, returns: np.ndarray) -> np.ndarray:
         return np.asarray(returns) >= self.target_return * self.max_steps / 2100
+
+# %% ../../../nbs/envs/vizdoom/task.ipynb #c101t
+TASK = ViZDoomTwoColors  # what `make_task("vizdoom")` builds
 
 # %% ../../../nbs/envs/vizdoom/task.ipynb #zpillar
 def by_pillar(answer: dict, # "returns", "lengths", "clue", "returns at 90" and "returns at 180"
