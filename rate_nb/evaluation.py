@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['STATISTICS', 'Episodes', 'keep_infos', 'play', 'rollout_video', 'RandomAgent', 'ExpertAgent', 'imitation_scores',
-           'checked', 'mean_sem', 'iqm', 'bootstrap_interval', 'seed_interval', 'success_interval', 'say_scores',
-           'judge']
+           'checked', 'mean_sem', 'iqm', 'bootstrap_interval', 'seed_interval', 'success_interval']
 
 # %% ../nbs/course/10_evaluation.ipynb #c003
 import time
@@ -291,24 +290,3 @@ def success_interval(successes: int, # how many episodes succeeded
     confidence = Number(above=0, below=1)('confidence', confidence)
     interval = stats.binomtest(successes, episodes).proportion_ci(confidence, method='wilson')
     return float(interval.low), float(interval.high)
-
-# %% ../nbs/course/10_evaluation.ipynb #c078
-def say_scores(scores, # (n,) one per training seed
-               digits: int = 2, # after the point
-              ) -> str: # mean ± standard error (number of seeds)
-    "Scores as a verdict table shows them."
-    digits = Whole(0, most=15)('digits', digits)
-    mean, sem = mean_sem(scores)
-    return f"{mean:.{digits}f}" + ("" if np.isnan(sem) else f" ± {sem:.{digits}f}") + f" ({len(scores)} seed{'s' * (len(scores) > 1)})"
-
-def judge(claim: str, # in our words
-          paper: str, # what the paper reports
-          rule: Callable[..., bool], # of the scores, by their names
-          say: Callable[[np.ndarray], str] = say_scores, # how scores are shown
-          **scores, # (n,) each, one per training seed; None or empty: not measured
-         ) -> dict: # claim, paper, ours, verdict: a line for `rate_nb.engine.figures.verdict_table`
-    "Does the claim hold for us?"
-    def measured(score): return score is not None and len(score) > 0
-    ours = "; ".join(f"{name.replace('_', ' ')} {say(score) if measured(score) else '–'}" for name, score in scores.items())
-    known = all(map(measured, scores.values()))
-    return {"claim": claim, "paper": paper, "ours": ours, "verdict": "not tested" if not known else "reproduced" if rule(**scores) else "not reproduced"}

@@ -38,6 +38,11 @@ FLOORS = [line.split() for line in """
     engine.runs
     engine.results engine.speed
     engine.study
+    engine.terminal engine.audit engine.comparison
+    engine.inventory
+    engine.commands
+    engine.study_commands
+    engine.cli
     envs.*
     envs.*.study
     analysis.*
@@ -45,6 +50,8 @@ FLOORS = [line.split() for line in """
 
 # Imports inside functions, which run when they are needed: what imports what, and why
 LAZY = {
+    **{(command, "*"): "a command loads what it needs, so that --help is instant"
+       for command in ("engine.commands", "engine.study_commands")},
     ("trajectories", "core.windows"): "windows are trajectories of a kind, and trajectories make "
                                       "them",
     ("engine.encoded", "engine.runs"): "a run needs its task; a task that is seen through an "

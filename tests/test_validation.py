@@ -62,7 +62,7 @@ from rate_nb.engine.collection import collect, collect_to_disk, first_seed, get_
 from rate_nb.engine.storage import dataset_folder, load_dataset
 from rate_nb.encoders import Quantities
 from rate_nb.evaluation import (ExpertAgent, RandomAgent, bootstrap_interval, rollout_video,
-                                imitation_scores, play, say_scores, seed_interval, success_interval)
+                                imitation_scores, play, seed_interval, success_interval)
 from rate_nb.engine.encoded import EncodedTask, encoded_source
 from rate_nb.core.frames import FrameStacks, stacked
 from rate_nb.rate import RATE, RATEConfig
@@ -599,7 +599,7 @@ thing(imitation_scores, length=6)(
     lambda length: finite(imitation_scores(model(), data(), length)["accuracy by segment"]))
 thing(success_interval, successes=1, episodes=2, confidence=.5)(
     lambda **given: finite(success_interval(**given)))
-thing(say_scores)(lambda **given: say_scores(SCORES, **given))
+thing(say_scores)(lambda **given: say_scores(pd.Series(SCORES), **given))
 
 # -- recipes, runs, studies --
 

@@ -35,7 +35,7 @@ def stored_results(study: Study,
                  if unanswered(*cell[:2], paths) == []]
         plan = [cell[:2] for cell in cells]
         found = only_asked(sweep(plan, paths, progress=False), plan)
-        rows[name] = [row | {"setting": setting} for row, (*_, setting) 
+        rows[name] = [row | {"setting": setting} for row, (*_, setting)
                       in zip(found, cells, strict=True)]
     return Results(study, preset, rows, paths)
 

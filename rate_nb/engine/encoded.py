@@ -8,7 +8,7 @@ __all__ = ['FRAMES', 'EncodedEnv', 'EncodedVectorEnv', 'EncodedExpert', 'Around'
 
 # %% ../../nbs/engine/encoded.ipynb #c003
 from copy import deepcopy
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from ..core.spaces import array_space, conform, to_array
 from .collection import get_dataset
 from .recipes import build_model, recipe_from
 from .tasks import Expert, Task, make_task
-from ..trajectories import Segment, Trajectories
+from ..trajectories import Trajectories
 
 # %% ../../nbs/engine/encoded.ipynb #c006
 FRAMES = "frames" # the entry of infos that holds what the encoder saw

@@ -7,8 +7,6 @@ __all__ = ['MEASUREMENTS', 'find_measure', 'measure', 'measure_play', 'episode_s
            'measure_imitation']
 
 # %% ../../nbs/engine/measurements.ipynb #c003
-from typing import Any
-
 import numpy as np
 
 from ..acting import Agent

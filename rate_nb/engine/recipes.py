@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 import rate_nb
-from ..core.checks import Choice, Flag, Number, Whole, as_python, check_fields
+from ..core.checks import Flag, Number, Whole, as_python, check_fields
 from .collection import get_dataset
 from .tasks import Task, make_task
 from ..models.sequence_model import SequenceModel, make_model

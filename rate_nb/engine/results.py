@@ -8,7 +8,7 @@ __all__ = ['cost_of', 'Results', 'say_scores', 'table_of', 'scores_of', 'gaps_of
 # %% ../../nbs/engine/results.ipynb #c003
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 

@@ -245,7 +245,9 @@ def sweep(plan: list[tuple[Recipe, list[Measurement]]], # what to run, in this o
     todo = [entry for entry in _merged(plan) if unanswered(*entry, paths) != []]
     if todo:
         names = own_names()
-        for entry in todo: _check_paths(*entry); check_run(*entry)
+        for entry in todo:
+            _check_paths(*entry)
+            check_run(*entry)
         worker = Parallel(n_jobs=jobs, backend=backend, return_as="generator_unordered")
         done = worker(delayed(_run_with)(names, recipe, measurements, paths)
                       for recipe, measurements in todo)

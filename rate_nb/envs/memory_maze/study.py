@@ -9,7 +9,6 @@ __all__ = ['METHODS', 'TABLE_1', 'EXPERIMENTS', 'STUDY', 'base']
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from ...engine.recipes import recipe_data, unencoded
 from ...engine.study import (LAPTOP, Above, Below, Claim, DataSpec, Grid, Method, Ordered,

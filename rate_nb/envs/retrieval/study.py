@@ -16,7 +16,8 @@ from .task import Retrieval
 
 # %% ../../../nbs/envs/retrieval/study.ipynb #c006
 METHODS = {"RATE": Method("rate", size="rate"), "DT": Method("dt"),
-           "RATE, actions hidden": Method("rate", dict(action_dropout=1., tanh_action=None), size="rate"),
+           "RATE, actions hidden": Method("rate", dict(action_dropout=1., tanh_action=None),
+                                   size="rate"),
            "RATE, one length": Method("rate", size="rate")}
 
 EPISODES = 1_000_000 # seed of the first test episode; the same episodes for all models
