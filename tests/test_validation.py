@@ -67,6 +67,7 @@ from rate_nb.engine.encoded import EncodedTask, encoded_source
 from rate_nb.core.frames import FrameStacks, stacked
 from rate_nb.rate import RATE, RATEConfig
 from rate_nb.envs.tmaze.study import STUDY
+from rate_nb.engine.results import say_scores
 from rate_nb.engine.streams import whole_range
 from rate_nb.engine.study import Method, Preset
 from rate_nb.models.sequence_model import make_model, model_builder, model_names
@@ -717,8 +718,9 @@ def _(**given):
     return [made.seeds, made.jobs]
 
 
-@thing(STUDY.recipe, method="DT", preset="smoke", seed=0, model_size="recurrent")
-def _(**given): return STUDY.recipe(**given | {"model_size": None}).key
+@thing(STUDY.recipe, words={"method": "model", "model_size": "size"}, method="DT",
+       preset="smoke", seed=0, model_size="transformer")
+def _(**given): return STUDY.recipe(**given).key
 
 
 @thing(verdicts.find_variances, step=0.)
@@ -804,7 +806,11 @@ def _(**given):
 # ---- what nobody outside the library calls with numbers of their own ----
 
 # by name alone, wherever it lives; environments are tried in their own notebooks
+# the command line takes text, and has a test of its own
+COMMANDS = {f"rate_nb.engine.{name}" for name in (
+    "audit", "cli", "commands", "comparison", "inventory", "study_commands", "terminal")}
 INSIDE = set("""
+    Encoded published_training Run num_bytes Workers end_process SharedRows LeakyValve
     Above action_encoder action_head actors_text after_a_step append_round append_rows
     around_agents array_path arrivals as_numbers attention_mask attention_weights
     AttentionProjections ball batched_infos begin_maze BehaviorCloning Below best_plan
@@ -916,6 +922,7 @@ def test_everything_with_numbers_is_here():
             parameters = inspect.signature(public, eval_str=True).parameters.values()
             taken = set().union(*(kinds(one.annotation) for one in parameters))
             inside = name in INSIDE or module.name.startswith("rate_nb.envs.")
+            inside |= module.name in COMMANDS
             if taken & {int, float, bool} and public not in called and not inside:
                 missing.append(f"{module.name}.{name}")
     assert not missing, f"no use of these is tested: {', '.join(missing)}"

@@ -10,7 +10,7 @@ __all__ = ['MEASUREMENTS', 'find_measure', 'measure', 'measure_play', 'episode_s
 import numpy as np
 
 from ..acting import Agent
-from ..core.checks import Flag, as_python
+from ..core.checks import Flag, Whole, as_python
 from ..core.names import Registry
 from .recipes import (Measurement, Paths, Recipe, check_json, recipe_data,
                                     recipe_task)
@@ -107,10 +107,10 @@ def measure_imitation(model: SequenceModel, recipe: Recipe, paths: Paths, *,
                       wrong_clue: bool = False, # tell an oracle the other clue
                      ) -> dict: # accuracy and loss in nats a step, each also by segment
     "How well a model predicts what the expert does in new episodes."
-    wrong_clue = Flag()("wrong_clue", wrong_clue)
+    wrong_clue, seed = Flag()("wrong_clue", wrong_clue), Whole(0)("data_seed", data_seed)
     if wrong_clue and model.num_clues != 2:
         raise ValueError("wrong_clue is for an oracle that is told one of two clues")
     data, _ = recipe_data(recipe, paths, progress=False, num_trajectories=num_trajectories,
-                          seed=data_seed, mirror=False)
+                          seed=seed, mirror=False)
     def told_otherwise(batch): return batch._replace(clue=1 - batch.clue)
     return imitation_scores(model, data, recipe.length, told_otherwise if wrong_clue else None)

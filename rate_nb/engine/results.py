@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..core.checks import Whole
 from .recipes import Paths, Recipe, label, plain, recipe_data
 from .runs import milestones_frame, results_frame
 from .storage import write_json
@@ -131,6 +132,7 @@ class Results(_Tables):
 # %% ../../nbs/engine/results.ipynb #c009
 def say_scores(scores: pd.Series, digits: int = 2) -> str:
     "Mean ± standard error; the mean alone if there is one."
+    digits = Whole(0, most=15)("digits", digits)
     error = f" ± {scores.sem():.{digits}f}" if len(scores) > 1 else ""
     return f"{scores.mean():.{digits}f}{error}"
 

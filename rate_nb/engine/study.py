@@ -126,8 +126,8 @@ class _Recipes:
         given |= (how.base or self.base)(chosen, **setting)
         given["training"] = replace(given["training"], seed=seed, **chosen.methods.get(method, {}))
         size = model_size or how.size
-        shared, own = given.get("model_options", {}), given.pop("sizes", {}).get(size, {})
-        given["model_options"] = shared | choose("size", chosen.model, size) | own
+        sized, shared = choose("size", chosen.model, size), given.get("model_options", {})
+        given["model_options"] = shared | sized | given.pop("sizes", {}).get(size, {})
         return how.apply(Recipe(name=method, study=self.name, model=how.model, preset=preset,
                                 seed=seed, **given))
 
