@@ -10,8 +10,9 @@ import subprocess
 import sys
 from importlib import import_module
 from importlib.resources import files
-from operator import attrgetter
+from inspect import isfunction
 from pathlib import Path
+from unittest.mock import patch
 
 import nbformat
 import yaml
@@ -21,28 +22,23 @@ from nbdev.showdoc import show_doc
 BOOK, DOCS = ROOT/"_proc", ROOT/"_docs"
 
 
-def is_patch(decorator: ast.expr) -> bool:
-    "Whether a decorator is fastcore's `@patch`, with or without options."
-    return ast.unparse(decorator).split("(")[0] == "patch"
-
-
 def public_names(source: str) -> list[str]:
-    "What an exported cell defines: functions, classes, and methods patched into a class."
-    names = []
-    for node in ast.parse(source).body:
-        if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or node.name[0] == "_": continue
-        owners = [""]
-        if isinstance(node, ast.FunctionDef) and any(map(is_patch, node.decorator_list)):
-            annotation = node.args.args[0].annotation  # one class, or several: `self: A | B`
-            owners = [f"{part.id}." for part in ast.walk(annotation) if isinstance(part, ast.Name)]
-        names += [owner + node.name for owner in owners]
-    return names
+    "The public functions and classes that an exported cell defines."
+    return [node.name for node in ast.parse(source).body
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name[0] != "_"]
+
+
+def api_table(symbol) -> str:
+    "nbdev's table of a name. A dataclass that lent its options has no source for it to look into."
+    lent = vars(symbol) if isfunction(symbol) else {}
+    with patch.dict(lent):
+        lent.pop("__delwrap__", None)
+        return show_doc(symbol, title_level=3)._repr_markdown_()
 
 
 def documentation(source: str, module) -> str:
     "API tables of the public names that an exported cell defines."
-    tables = [show_doc(attrgetter(name)(module), title_level=3)._repr_markdown_()
-              for name in public_names(source)]
+    tables = [api_table(getattr(module, name)) for name in public_names(source)]
     return re.sub(r"\{target=[^}]*\}|\A-+\n+", "", "\n\n".join(tables))
 
 
