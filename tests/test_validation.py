@@ -810,7 +810,7 @@ def _(**given):
 COMMANDS = {f"rate_nb.engine.{name}" for name in (
     "audit", "cli", "commands", "comparison", "inventory", "study_commands", "terminal")}
 INSIDE = set("""
-    Encoded published_training Run num_bytes Workers end_process SharedRows LeakyValve
+    Encoded Run num_bytes Workers end_process SharedRows LeakyValve
     Above action_encoder action_head actors_text after_a_step append_round append_rows
     around_agents array_path arrivals as_numbers attention_mask attention_weights
     AttentionProjections ball batched_infos begin_maze BehaviorCloning Below best_plan

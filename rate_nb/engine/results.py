@@ -155,14 +155,15 @@ def table_of(frame: pd.DataFrame, # of results
 
 # %% ../../nbs/engine/results.ipynb #c010
 def scores_of(experiment: str | tuple[str, ...], # one, or several together
-              *names: str | tuple[str, str], # methods, or (word, method)
+              *names: str | tuple, # methods, or (word, method), or (word, method, more of `where`)
               column: str | None = None, kind: str | None = None, # None: the study's headline
               **where, # column = value, or a list of values
              ) -> Callable[["Results"], dict]: # word -> scores
     "For a claim: the scores of these methods, as `Results.scores` gives them."
-    pairs = [(name, name) if isinstance(name, str) else name for name in names]
-    return lambda results: {word: results.scores(experiment, method, column, kind, **where)
-                            for word, method in pairs}
+    asked = [(name, name) if isinstance(name, str) else name for name in names]
+    return lambda results: {
+        word: results.scores(experiment, method, column, kind, **dict(*more, **where))
+        for word, method, *more in asked}
 
 def gaps_of(experiment: str | tuple[str, ...], one: str, other: str, # methods
             settings: list[dict], # columns and values, such as the games
