@@ -37,7 +37,7 @@ def _trained(*limits, **training): # settings: training corridors of these limit
 _MEMORY, _FFN = dict(memory_tokens=5), dict(skip_ffn=False, d_inner=64)
 _SLOW = dict(iterations=2400)
 _TEST = dict(limits=(9, 30, 90, 150, 300, 600, 900, 1200, 2400, 4800, 9600), episodes=100,
-             long={100_000: (4, 100), 1_000_000: (1, 20)})
+             long=((100_000, 4, 100), (1_000_000, 1, 20)))
 _LAPTOP = Preset(
     DataSpec(6000), sizes(LAPTOP, dict(rate=_MEMORY, rmt=_MEMORY, transformer={}),
                           bc_lstm=dict(d_model=64)),
@@ -54,7 +54,7 @@ _PAPER = Preset(
     extra=dict(trained=150, short=_trained(150, 9, 30, 90, 300, 600, 900), long=[], long_rate=[],
                few=4, one=4))
 _SMOKE = _LAPTOP.small(
-    100, dict(limits=(9, 30), episodes=10, long={60: (1, 4)}, memory=30), batch_size=16,
+    100, dict(limits=(9, 30), episodes=10, long=((60, 1, 4),), memory=30), batch_size=16,
     trained=9, short=_trained(9), long=_trained(30), long_rate=_trained(30, iterations=8), few=1)
 
 # %% ../../../nbs/envs/tmaze/study.ipynb #c012
@@ -89,7 +89,7 @@ def _attention(preset, run):
 
 def _far(preset, run): # very long corridors, with fewer seeds
     return [corridor("play", limit, episodes=episodes)
-            for limit, (seeds, episodes) in preset.test["long"].items() if run.number < seeds]
+            for limit, seeds, episodes in preset.test["long"] if run.number < seeds]
 
 def _memory(preset, run):
     return [corridor("memory", preset.test["memory"], episodes=40, seed=2_000_000)]
