@@ -17,7 +17,7 @@ from .recipes import (Measurement, Paths, Recipe, check_json, recipe_data,
 from ..evaluation import Episodes, imitation_scores, play
 from ..models.sequence_model import Between, SequenceModel
 
-# %% ../../nbs/engine/measurements.ipynb #c006
+# %% ../../nbs/engine/measurements.ipynb #rd01
 MEASUREMENTS = Registry("measurement", {
     "play": "rate_nb.engine.measurements:measure_play",
     "episodes": "rate_nb.engine.measurements:measure_episodes",
@@ -30,12 +30,14 @@ MEASUREMENTS = Registry("measurement", {
     "prompted play": "rate_nb.analysis.probes:measure_prompted_play",
     "loss by step": "rate_nb.analysis.probes:measure_loss_by_step"})
 
+# %% ../../nbs/engine/measurements.ipynb #rd02
 def find_measure(measurement: Measurement): # a function of (model, recipe, paths, **options)
     """What measures.
 
     Raises ValueError for an unknown kind, or for options that it cannot take."""
     return MEASUREMENTS.find_for(measurement.kind, None, None, None, **measurement.options)
 
+# %% ../../nbs/engine/measurements.ipynb #rd05
 def measure(measurement: Measurement, model: SequenceModel, recipe: Recipe, paths: Paths,
            ) -> dict: # the answer, which JSON can hold
     """Measure one thing: calls its function with (model, recipe, paths, **options).
@@ -64,7 +66,7 @@ def measure_play(model: SequenceModel, recipe: Recipe, paths: Paths, *,
             "succeeded": "".join(map(str, played.success.astype(int))),
             "seconds": played.seconds}
 
-# %% ../../nbs/engine/measurements.ipynb #c011
+# %% ../../nbs/engine/measurements.ipynb #rd19
 def episode_scores(played: Episodes # from `play`
                   ) -> dict: # lists with one entry an episode
     "Returns and lengths, the clue if there is one, and the returns at marks."
@@ -73,11 +75,13 @@ def episode_scores(played: Episodes # from `play`
     scores |= {f"returns at {mark}": returns for mark, returns in played.returns_at.items()}
     return {name: np.round(score, 2).tolist() for name, score in scores.items()}
 
+# %% ../../nbs/engine/measurements.ipynb #rd22
 def best_return(recipe: Recipe, paths: Paths) -> float: # in units of reward
     "The largest return of an episode that the recipe learns from."
     whole = dict(chunk=None, stride=None, min_return=None)
     return float(recipe_data(recipe, paths, False, **whole)[0].returns.max())
 
+# %% ../../nbs/engine/measurements.ipynb #rd23
 def measure_episodes(model: SequenceModel, recipe: Recipe, paths: Paths, *,
                      episodes: int, # all played at once
                      seed: int = 0, # of the episodes, the same for every model

@@ -72,13 +72,14 @@ class Method:
         return replace(recipe, model=self.model, model_options=chosen,
                        training=replace(recipe.training, **self.training))
 
-# %% ../../nbs/engine/study.ipynb #c011
+# %% ../../nbs/engine/study.ipynb #rd06
 class Run(NamedTuple):
     "One cell of a grid, as `ask` sees it."
     method: str    # its name
     setting: dict
     number: int    # of the seed: 0 for the first
 
+# %% ../../nbs/engine/study.ipynb #rd07
 @dataclass(frozen=True)
 class Grid:
     "Methods × settings × seeds, and what is measured of each."
@@ -100,16 +101,18 @@ class Grid:
                 for method in self.methods:
                     if method in methods: yield seed, Run(method, setting, place)
 
+# %% ../../nbs/engine/study.ipynb #rd08
 def grids_of(experiment: Grid | list[Grid]) -> list[Grid]:
     "The grids of an experiment."
     return [experiment] if isinstance(experiment, Grid) else list(experiment)
 
-# %% ../../nbs/engine/study.ipynb #c011a
+# %% ../../nbs/engine/study.ipynb #rd15
 def measurement(preset: Preset, kind: str, # a key of the preset's `test`
                 **changes) -> Measurement: # of the options there
     "What a preset measures under this name."
     return Measurement(kind, preset.test[kind] | changes)
 
+# %% ../../nbs/engine/study.ipynb #rd16
 def asks(*kinds: str | tuple[str, dict], # keys of the preset's `test`, or (key, changes)
         ) -> Callable[[Preset, Run], list[Measurement]]:
     "For a grid: these measurements, with the options that the preset has for them."

@@ -64,7 +64,7 @@ def find_variances(values: np.ndarray, # (seeds, episodes)
     return Variances(seeds, episodes, max(by_seed - of_rest/episodes, 0.),
                   max(by_episode - of_rest/seeds, 0.), of_rest)
 
-# %% ../../nbs/engine/verdicts.ipynb #c013
+# %% ../../nbs/engine/verdicts.ipynb #rd16
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 UNDECIDED, NOT_TESTED = "undecided", "not tested"
 MOST = 1000 # seeds or episodes; whoever needs more has a tie
@@ -109,7 +109,7 @@ def would_decide(check: Check) -> str:
         if enough(episodes=episodes): return f"{episodes} episodes would decide"
     return f"a tie: not even {MOST} seeds or episodes would decide"
 
-# %% ../../nbs/engine/verdicts.ipynb #c019
+# %% ../../nbs/engine/verdicts.ipynb #rd31
 def difference(one: pd.DataFrame, # a row for each seed, a column for each episode
                other: pd.DataFrame, # of the same episodes
               ) -> np.ndarray: # (seeds that both have, episodes)
@@ -120,7 +120,7 @@ def difference(one: pd.DataFrame, # a row for each seed, a column for each episo
                                                      for part in (one, other))
     return one.to_numpy(float) - other.to_numpy(float)
 
-# %% ../../nbs/engine/verdicts.ipynb #c020
+# %% ../../nbs/engine/verdicts.ipynb #rd34
 @dataclass(frozen=True)
 class Above:
     "The first score is above each of the others, by the margin or more."
@@ -132,6 +132,7 @@ class Above:
         return [Check(f"{first} − {name}", difference(values, other), self.margin, step=self.step)
                 for name, other in others]
 
+# %% ../../nbs/engine/verdicts.ipynb #rd35
 @dataclass(frozen=True)
 class Below:
     "The first score is below each of the others, by the margin or more."
@@ -143,7 +144,7 @@ class Below:
         return [Check(f"{name} − {first}", difference(other, values), self.margin, step=self.step)
                 for name, other in others]
 
-# %% ../../nbs/engine/verdicts.ipynb #c021
+# %% ../../nbs/engine/verdicts.ipynb #rd38
 @dataclass(frozen=True)
 class Ordered:
     "Each score is above the next one, by the margin or more."
@@ -155,6 +156,7 @@ class Ordered:
         return [Check(f"{one} − {other}", difference(scores[one], scores[other]), self.margin,
                       step=self.step) for one, other in pairs]
 
+# %% ../../nbs/engine/verdicts.ipynb #rd39
 @dataclass(frozen=True)
 class Within:
     "Each score lies in a region."
@@ -196,13 +198,14 @@ class Claim:
         said = "; ".join(say_check(check, self.digits) for check in checks)
         return line | {"difference": said, "verdict": combined([c.verdict for c in checks])}
 
-# %% ../../nbs/engine/verdicts.ipynb #c025
+# %% ../../nbs/engine/verdicts.ipynb #rd42
 def combined(verdicts: list[str]) -> str:
     "Of several checks: all must hold. One that fails decides; otherwise one that is open does."
     for verdict in (NOT_REPRODUCED, UNDECIDED):
         if verdict in verdicts: return verdict
     return REPRODUCED if verdicts else NOT_TESTED
 
+# %% ../../nbs/engine/verdicts.ipynb #rd44
 def say_check(check: Check, digits: int = 2) -> str:
     "Mean, interval and margin of a check; where it is undecided, what would decide."
     low, high = check.interval
@@ -217,6 +220,7 @@ def _region(check, digits):
     if np.isinf(check.high): return f"margin {low}"
     return f"at most {high}" if np.isinf(check.low) else f"between {low} and {high}"
 
+# %% ../../nbs/engine/verdicts.ipynb #rd47
 def say_table(values: pd.DataFrame | None, # a row for each seed
               digits: int = 2) -> str: # mean ± standard error (number of seeds)
     "A method's scores in words; a dash if there are none."
