@@ -75,10 +75,11 @@ unknown-study:
 
 # ---- tests ----
 
+# the longest tests wait for environments and subprocesses; two of them share the cores well
 test: export OMP_NUM_THREADS := 1
 test: export MPLBACKEND := agg
 test: $(VENV)/installed-dev renderer
-	$(BIN)/python -m pytest tests --durations=8 -ra $(TESTS)
+	$(BIN)/python -m pytest tests -n 2 --dist worksteal --durations=8 -ra $(TESTS)
 
 test-slow: export OMP_NUM_THREADS := 1
 test-slow: export MPLBACKEND := agg
