@@ -25,7 +25,7 @@ def sizes(shared: dict, # options of all sizes in `groups`
 LAPTOP = dict(d_model=64, d_head=32, num_layers=2, num_heads=2, double_residual=False)
 TINY = dict(d_model=16, d_head=8, num_layers=2, num_heads=2, memory_tokens=2)
 
-# %% ../../nbs/engine/presets.ipynb #c009
+# %% ../../nbs/engine/presets.ipynb #rd02
 SEGMENTWISE = dict(bptt=1, update="segment", segment_loss="mean")
 MODEL = ("d_model", "d_head", "num_layers", "num_heads", "dropout", "attention_dropout")
 
@@ -36,6 +36,7 @@ def published_model(study: str, # a column of Table 8
     known = published(study)
     return {name: known[name] for name in names or MODEL if name in known}
 
+# %% ../../nbs/engine/presets.ipynb #rd05
 def published_training(study: str, # a column of Table 8
                        num_trajectories: int, # or chunks, in an epoch
                        warmup: int, # optimizer steps, one after each of three segments
