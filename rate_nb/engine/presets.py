@@ -25,14 +25,14 @@ def sizes(shared: dict, # options of all sizes in `groups`
 LAPTOP = dict(d_model=64, d_head=32, num_layers=2, num_heads=2, double_residual=False)
 TINY = dict(d_model=16, d_head=8, num_layers=2, num_heads=2, memory_tokens=2)
 
-# %% ../../nbs/engine/presets.ipynb #c009
+# %% ../../nbs/engine/presets.ipynb #rd02
 ENCODER = TrainingConfig(iterations=2000, batch_size=256, bptt=1, max_grad_norm=5.) # on pictures
 SEGMENTWISE = dict(bptt=1, update="segment", segment_loss="mean")
 MODEL = ("d_model", "d_head", "num_layers", "num_heads", "dropout", "attention_dropout")
 MEMORY = ("memory_tokens", "valve_heads", "cache_length")
 TRAINING = ("batch_size", "learning_rate", "betas", "weight_decay", "max_grad_norm")
 
-# %% ../../nbs/engine/presets.ipynb #c009b
+# %% ../../nbs/engine/presets.ipynb #rd02a
 @dataclass(frozen=True)
 class Published:
     "What Table 8 and what corrects it say of a study. Raises ValueError for an unknown one."

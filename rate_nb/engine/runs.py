@@ -37,7 +37,7 @@ from .tasks import make_task
 from .checkpoints import NUMERICS, load_weights
 from ..training import train
 
-# %% ../../nbs/engine/runs.ipynb #c011
+# %% ../../nbs/engine/runs.ipynb #rd01
 PACKAGES = ("torch", "numpy", "gymnasium", "accelerate")
 
 def git_commit() -> str | None: # with "+" when files differ from it; None outside a repository
@@ -49,6 +49,7 @@ def git_commit() -> str | None: # with "+" when files differ from it; None outsi
     if head.returncode: return None
     return head.stdout.strip() + ("+" if git("status", "--porcelain", "--", ".").stdout else "")
 
+# %% ../../nbs/engine/runs.ipynb #rd05
 class PeakMemory:
     """The most memory, in MiB, that this process held within the `with` block.
 
@@ -74,7 +75,7 @@ def _read_row(path):
         raise ValueError(f"{path.name} in the results store is damaged: restore it from git, or "
                          "delete it to run again") from None
 
-# %% ../../nbs/engine/runs.ipynb #c015b
+# %% ../../nbs/engine/runs.ipynb #rd07
 def trained_model(recipe: Recipe, paths: Paths = Paths(), progress: bool = True,
                  ) -> tuple[SequenceModel, dict]: # and what is known of its training
     """The model after training; trains, or continues to, when its weights are not there yet.
@@ -118,7 +119,7 @@ def _check_numerics(told, what, remedy):
                          f"compute by {NUMERICS} now (see "
                          f"rate_nb.engine.checkpoints.NUMERICS): {remedy}")
 
-# %% ../../nbs/engine/runs.ipynb #c015d
+# %% ../../nbs/engine/runs.ipynb #rd08
 def check_run(recipe: Recipe, measurements: list[Measurement]) -> None:
     """Look up all that a run names.
 
@@ -263,7 +264,7 @@ def only_asked(rows: list[dict], # from `sweep` with this plan
     return [row | {"measurements": asked(row, questions)}
             for row, (_, questions) in zip(rows, plan)]
 
-# %% ../../nbs/engine/runs.ipynb #c038
+# %% ../../nbs/engine/runs.ipynb #rd49
 def load_rows(study: str, # a study's or a task's name
               preset: str, paths: Paths = Paths()) -> list[dict]:
     "All rows of a study and preset. Raises FileNotFoundError when there is none."
@@ -273,6 +274,7 @@ def load_rows(study: str, # a study's or a task's name
                                 "run its repro notebook first")
     return rows
 
+# %% ../../nbs/engine/runs.ipynb #rd52
 def results_frame(rows: list[dict], # from `run`, `sweep` or `load_rows`
                   kind: str = "play", # of measurement
                  ) -> pd.DataFrame: # facts of the run, the setting, the options and the answers
