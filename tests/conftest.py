@@ -29,11 +29,11 @@ CACHES = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", ".pytest_ca
                                 "*.egg-info", ".git", ".venv*")
 
 
-def copy_repository(folder: Path) -> Path:
+def copy_repository(folder: Path, root: Path = ROOT) -> Path:
     "A copy of the repository in which all may be changed; without its history and its data."
     def ignored(where, names):
-        return CACHES(where, names) | (set(LEFT_OUT) & set(names) if Path(where) == ROOT else set())
-    return shutil.copytree(ROOT, folder, ignore=ignored)
+        return CACHES(where, names) | (set(LEFT_OUT) & set(names) if Path(where) == root else set())
+    return shutil.copytree(root, folder, ignore=ignored)
 
 
 @pytest.fixture
