@@ -1,7 +1,7 @@
 """Cells with the directive `slow`, which `nbdev_test` leaves out, run as well.
 
-Each notebook that has such cells runs from top to bottom in a copy of the repository, for some of
-them write what they measured. Cells that need what a machine may lack have the directive `notest`."""
+Each notebook that has such cells runs from top to bottom, in a copy of the repository: some write
+down what they measured. Cells that need what a machine may lack have the directive `notest`."""
 import os
 import re
 import subprocess
