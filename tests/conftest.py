@@ -23,6 +23,19 @@ def all_notebooks() -> list[Path]:
     ]
 
 
+# what is no part of the repository, as `.gitignore` has it, and what is too large to copy
+LEFT_OUT = ("data", "runs", "out", "build", "dist", "wandb", "_docs", "_proc")
+CACHES = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", ".pytest_cache", ".ruff_cache",
+                                "*.egg-info", ".git", ".venv*")
+
+
+def copy_repository(folder: Path, root: Path = ROOT) -> Path:
+    "A copy of the repository in which all may be changed; without its history and its data."
+    def ignored(where, names):
+        return CACHES(where, names) | (set(LEFT_OUT) & set(names) if Path(where) == root else set())
+    return shutil.copytree(root, folder, ignore=ignored)
+
+
 @pytest.fixture
 def copy(tmp_path) -> Path:
     "A copy of all that the frame's commands work on, modules left out, package data kept."
