@@ -279,6 +279,13 @@ def test_modules_are_short():
     assert not long
 
 
+def test_studies_are_small():
+    "All that seven studies say, without the lines that nbdev writes into modules."
+    size = sum(len(source.encode()) for path in (ROOT/"nbs"/"envs").glob("*/study.ipynb")
+               for _, source in code_cells(path) if source.startswith("#| export"))
+    assert size <= 50_000, f"{size} bytes: let the engine do what several of them do"
+
+
 def test_limits_are_seen():
     assert too_large(f"x = {10**97}", "c1") == [f"c1: 102 columns: x = {10**55}"]
     body = "def f():\n" + "    x = 1\n" * 40
