@@ -109,12 +109,15 @@ def all_changes(path: Path) -> list[Change]:
 # ---- who notices ----
 
 RUN = """
-import sys
+import resource, sys
 from pathlib import Path
 from nbdev.test import test_nb
+if len(sys.argv) > 4: resource.setrlimit(resource.RLIMIT_DATA, (int(sys.argv[4]),)*2)
 passed, _ = test_nb(Path(sys.argv[1]), skip_flags=sys.argv[3].split(), basepath=sys.argv[2])
 sys.exit(not passed)
 """
+
+MOST = 6*2**30 # bytes: a changed number may ask for all of the memory
 
 
 def passes(path: Path, change: Change | None, seconds: float, repository: Path = ROOT) -> bool:
@@ -125,9 +128,9 @@ def passes(path: Path, change: Change | None, seconds: float, repository: Path =
         target = root/path.relative_to(repository)
         if change: write_changed(target, change)
         flags = get_config(path=ROOT).tst_flags
-        return run_quietly([sys.executable, "-c", RUN, str(target), str(root), flags], seconds,
-                           cwd=target.parent, env=os.environ | {
-                               "PYTHONPATH": str(root), "TMPDIR": str(temporary)})
+        command = [sys.executable, "-c", RUN, str(target), str(root), flags, str(MOST)]
+        return run_quietly(command, seconds, cwd=target.parent, env=os.environ | {
+            "PYTHONPATH": str(root), "TMPDIR": str(temporary)})
 
 
 def write_changed(path: Path, change: Change) -> None:
