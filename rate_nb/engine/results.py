@@ -18,7 +18,7 @@ import pandas as pd
 from ..core.checks import Whole
 from .recipes import Paths, Recipe, label, plain, recipe_data
 from .runs import milestones_frame, results_frame
-from .storage import write_json
+from ..core.files import write_json
 from .verdicts import difference
 
 # %% ../../nbs/engine/results.ipynb #rd03

@@ -27,7 +27,7 @@ import rate_nb
 from ..acting import Agent
 from ..core.checks import Flag, Whole
 from ..core.names import adopt_names, own_names, place_of
-from .storage import write_json
+from ..core.files import write_json
 from .measurements import find_measure, measure
 from .recipes import (Measurement, Paths, Recipe, build_model, recipe_data,
                                     recipe_task)
