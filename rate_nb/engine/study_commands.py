@@ -182,7 +182,7 @@ def speed(repeats: int = 7, # timed batches; the median counts
          ):
     "Measure how fast training and acting are on this machine."
     import pandas as pd
-    from rate_nb.engine.recipes import label
+    from rate_nb.core.checks import label
     from rate_nb.engine.speed import measure_all
     from rate_nb.core.files import write_json
     if save: label("save", save)
