@@ -8,7 +8,7 @@ from setuptools.command.build_py import build_py
 
 here = Path(__file__).resolve().parent
 sys.path.insert(0, str(here))
-from rate_nb.engine.packed_rows import pack_rows  # noqa: E402; needs nothing but Python
+from rate_nb.engine.packed_rows import pack_rows  # noqa: E402
 
 
 class BuildWithRows(build_py):
