@@ -30,7 +30,8 @@ from ..core.windows import Windows
 from ..trajectories import Trajectories
 
 # %% ../../nbs/engine/checkpoints.ipynb #c006
-# version of the arithmetic. 1: u and v acted √d_head times too strongly; 2: the paper's formula
+# version of the arithmetic. 1: u and v acted √d_head times too strongly; 2: the paper's formula.
+# Raise it when a formula changes: tests/test_golden.py compares every model with stored numbers
 NUMERICS = 2
 
 def save_tensors(path: Path, # of the file; its folder is made as needed
