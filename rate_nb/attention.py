@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['KERNELS', 'STEP_KERNELS', 'sinusoid', 'distance_table', 'attention_mask', 'query_blocks', 'AttentionPlan',
-           'keep_mask', 'Dropout', 'attention_weights', 'relative_attention', 'AttentionProjections', 'weights_of_all',
-           'RelativeAttention', 'IncrementalAttention', 'step_attention']
+           'keep_mask', 'Dropout', 'distance_vectors', 'attention_weights', 'relative_attention',
+           'AttentionProjections', 'kernel_on', 'weights_of_all', 'RelativeAttention', 'IncrementalAttention',
+           'step_attention']
 
 # %% ../nbs/course/05_attention.ipynb #c003
 from dataclasses import dataclass
@@ -117,9 +118,17 @@ class Dropout(nn.Module):
         return x * keep_mask(x, self.p) if self.training and self.p else x
 
 # %% ../nbs/course/05_attention.ipynb #c010
+def distance_vectors(table: Tensor, # (distances, d_model), a `distance_table`
+                     W_r: Tensor, # (heads, d_model, d_head)
+                    ) -> Tensor: # (heads, distances, d_head)
+    "r of the formula, for every distance of a table and every head."
+    heads, _, d_head = W_r.shape
+    projected = nn.functional.linear(table, W_r.mT.flatten(0, 1))
+    return projected.unflatten(-1, (heads, d_head)).transpose(0, 1)
+
 def attention_weights(q: Tensor, # (batch, heads, queries, d_head)
                       k: Tensor, # (batch, heads, keys, d_head)
-                      r: Tensor, # (heads, tokens + keys - 1, d_head): projected `distance_table`
+                      r: Tensor, # (heads, tokens + keys - 1, d_head), `distance_vectors`
                       u: Tensor, # (heads, 1, d_head), part of the content term
                       v: Tensor, # (heads, 1, d_head), part of the distance term
                       plan: AttentionPlan, # of which keys each query sees
@@ -136,12 +145,14 @@ def attention_weights(q: Tensor, # (batch, heads, queries, d_head)
 
 def relative_attention(q: Tensor, k: Tensor, # (batch, heads, queries or keys, d_head)
                        value: Tensor, # (batch, heads, keys, d_head)
-                       r: Tensor, u: Tensor, v: Tensor, # as `attention_weights` takes them
+                       table: Tensor, # (tokens + keys - 1, d_model), a `distance_table`
+                       W_r: Tensor, # (heads, d_model, d_head)
+                       u: Tensor, v: Tensor, # (heads, 1, d_head)
                        plan: AttentionPlan, # of which keys each query sees
                        dropout: float = 0., # probability to drop an attention weight
                       ) -> Tensor: # (batch, heads, queries, d_head)
     "Attention by content and distance: values (batch, heads, keys, d_head), weighed and summed."
-    weights = attention_weights(q, k, r, u, v, plan)
+    weights = attention_weights(q, k, distance_vectors(table, W_r), u, v, plan)
     if dropout: weights = weights * keep_mask(weights, dropout)
     return weights @ value
 
@@ -160,9 +171,10 @@ class AttentionProjections(nn.Module):
         self.distance = nn.Linear(d_model, num_heads*d_head, bias=False)
         self.output = nn.Linear(num_heads*d_head, d_model, bias=False)
 
-    def distances(self, table: Tensor) -> Tensor:
-        "Sinusoids (distances, d_model) as the heads see them, (heads, distances, d_head)."
-        return self.distance(table).unflatten(-1, (self.num_heads, self.d_head)).transpose(0, 1)
+    @property
+    def W_r(self) -> Tensor:
+        "Distance weights of each head, (heads, d_model, d_head)."
+        return self.distance.weight.unflatten(0, (self.num_heads, self.d_head)).mT
 
     def project(self, x: Tensor, seen: Tensor) -> list[Tensor]:
         "Queries of x; keys and values of what is seen; (batch, heads, rows, d_head) each."
@@ -174,10 +186,19 @@ class AttentionProjections(nn.Module):
 
 # %% ../nbs/course/05_attention.ipynb #c040b
 KERNELS = Registry("kernel", {"plain": "rate_nb.attention:relative_attention",
-                              "fast": "rate_nb.engine.attention:fast_attention"})
+                              "fast": "rate_nb.engine.attention:fast_attention",
+                              "batched": "rate_nb.engine.attention:batched_attention"})
 STEP_KERNELS = Registry("step kernel", {
     "plain": "rate_nb.attention:IncrementalAttention",
-    "fast": "rate_nb.engine.attention:FastIncrementalAttention"})
+    "fast": "rate_nb.engine.attention:FastIncrementalAttention",
+    "batched": "rate_nb.engine.attention:FastIncrementalAttention"})
+
+def kernel_on(device: torch.device, # where the tensors are
+              name: str = "auto", # a key of KERNELS, or "auto"
+             ) -> str: # a key of KERNELS
+    "The kernel that computes attention on a device."
+    if name != "auto": return name
+    return "fast" if device.type == "cpu" else "batched"
 
 # %% ../nbs/course/05_attention.ipynb #c040c
 def weights_of_all(attention: AttentionProjections,
@@ -189,12 +210,12 @@ def weights_of_all(attention: AttentionProjections,
     "Attention weights (batch, heads, tokens, keys) of all tokens of a segment."
     q, k, _ = attention.project(seen[:, -len(plan.mask):], seen)
     every = AttentionPlan(plan.mask, torch.arange(len(plan.mask), device=q.device), ())
-    return attention_weights(q, k, attention.distances(table), *biases, every)
+    return attention_weights(q, k, distance_vectors(table, attention.W_r), *biases, every)
 
 # %% ../nbs/course/05_attention.ipynb #c041b
 class RelativeAttention(AttentionProjections):
     "Multi-head attention by content and distance, projections included (RATE, section 3)."
-    kernel = "fast" # a key of KERNELS and of STEP_KERNELS
+    kernel = "auto" # or a key of KERNELS and of STEP_KERNELS
 
     def forward(self, x: Tensor, # (batch, queries, d_model), the tokens that need results
                 seen: Tensor, # (batch, keys, d_model): cached states, then all of the segment
@@ -204,8 +225,8 @@ class RelativeAttention(AttentionProjections):
                ) -> Tensor: # (batch, queries, d_model)
         "Results (batch, queries, d_model) of the kernel, joined over heads and projected."
         projected, dropout = self.project(x, seen), self.dropout if self.training else 0.
-        attend = KERNELS.find(self.kernel)
-        heads = attend(*projected, self.distances(table), *biases, plan, dropout)
+        attend = KERNELS.find(kernel_on(x.device, self.kernel))
+        heads = attend(*projected, table, self.W_r, *biases, plan, dropout)
         return self.output(heads.transpose(1, 2).flatten(2))
 
     @torch.no_grad()
@@ -244,4 +265,4 @@ def step_attention(attention: RelativeAttention,
                    mask: Tensor, # (rows, keys) of a whole segment
                   ) -> IncrementalAttention: # or what the kernel has in its place
     "The attention of a few new rows at a time, by the module's own kernel."
-    return STEP_KERNELS.find(attention.kernel)(attention, biases, mask)
+    return STEP_KERNELS.find(kernel_on(mask.device, attention.kernel))(attention, biases, mask)
