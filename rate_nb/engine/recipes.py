@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 
-import rate_nb
 from ..core.checks import Flag, Number, Whole, as_python, check_fields, label
 from .collection import get_dataset
 from .tasks import Task, make_task
 from ..models.sequence_model import SequenceModel, make_model
 from .checkpoints import NUMERICS
+from .packed_rows import repository
 from ..training import TrainingConfig
 from ..core.windows import Windows
 from ..trajectories import Trajectories
@@ -228,8 +228,7 @@ class Paths:
 
         None: the repository that holds the library, or else the current folder."""
         if folder is None:
-            repository = Path(rate_nb.__file__).parents[1]
-            folder = repository if (repository/"settings.ini").exists() else Path.cwd()
+            folder = repository() or Path.cwd()
         return cls(*(folder_path("folder", folder)/name for name in ("results", "runs", "data")))
 
     def row(self, recipe: Recipe) -> Path:

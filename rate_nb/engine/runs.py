@@ -35,6 +35,7 @@ from ..evaluation import Episodes, rollout_video
 from ..models.sequence_model import SequenceModel, make_model, num_parameters
 from .tasks import make_task
 from .checkpoints import NUMERICS, load_weights
+from .packed_rows import stored_rows, stored_text
 from ..training import train
 
 # %% ../../nbs/engine/runs.ipynb #rd01
@@ -69,8 +70,7 @@ class PeakMemory:
 
 # %% ../../nbs/engine/runs.ipynb #c014
 def _read_row(path):
-    try: return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError: return None
+    try: return None if (told := stored_text(path)) is None else json.loads(told)
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise ValueError(f"{path.name} in the results store is damaged: restore it from git, or "
                          "delete it to run again") from None
@@ -268,7 +268,7 @@ def only_asked(rows: list[dict], # from `sweep` with this plan
 def load_rows(study: str, # a study's or a task's name
               preset: str, paths: Paths = Paths()) -> list[dict]:
     "All rows of a study and preset. Raises FileNotFoundError when there is none."
-    rows = [_read_row(path) for path in sorted((Path(paths.results)/study/preset).glob("*.json"))]
+    rows = [_read_row(path) for path in stored_rows(Path(paths.results)/study/preset)]
     if not rows:
         raise FileNotFoundError(f"the results store holds nothing for {study} at preset {preset}: "
                                 "run its repro notebook first")
