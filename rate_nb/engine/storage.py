@@ -238,7 +238,7 @@ def append_rows(
     array: np.ndarray,  # (n, ...) rows to add, n at least 1
     start: int,  # rows of the file that count; what stands behind them is cut off
 ) -> None:
-    """Let an npy file grow: afterwards it is, byte for byte, what `np.save` would write of all rows.
+    """Let an npy file grow: its bytes are then those that `np.save` would write of all rows.
 
     Raises ValueError for a file that has fewer rows than count."""
     array = np.ascontiguousarray(array)
