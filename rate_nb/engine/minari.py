@@ -97,15 +97,20 @@ def _told(trajectories: Trajectories, task: Task) -> dict:
     missing, spec = [name for name in ENDS if getattr(trajectories, name) is None], _env_spec(task)
     return {'not_recorded': missing} | ({} if spec is None else {'env_spec': spec})
 
-# %% ../../nbs/engine/minari.ipynb #c127x
-def _free_place(dataset_id: str) -> tuple[Path, Path]:
-    "The local Minari store, and the folder in it that belongs to an id."
+# %% ../../nbs/engine/minari.ipynb #c127w
+def _check_id(dataset_id: str) -> None:
+    "Minari takes any path for an id; ours has the form of one."
     from minari.dataset.minari_dataset import parse_dataset_id
-    from minari.storage import get_dataset_path
     try: parse_dataset_id(dataset_id)
     except (ValueError, TypeError):  # a TypeError where there is no version
         raise ValueError(f'{dataset_id!r} is no Minari id: give letters, digits, - and _ '
                          'in the form namespace/name-v0') from None
+
+# %% ../../nbs/engine/minari.ipynb #c127x
+def _free_place(dataset_id: str) -> tuple[Path, Path]:
+    "The local Minari store, and the folder in it that belongs to an id."
+    from minari.storage import get_dataset_path
+    _check_id(dataset_id)
     store, place = get_dataset_path(), get_dataset_path(dataset_id)
     if place.exists():
         raise FileExistsError(f'Minari dataset {dataset_id} exists already: raise its version, '
@@ -143,6 +148,7 @@ def to_minari(
 def _open(dataset_id: str, download: bool):
     "Minari's dataset, if its spaces can become arrays."
     import minari
+    _check_id(dataset_id)
     try:
         dataset = minari.load_dataset(dataset_id, download=download)
     except FileNotFoundError:
