@@ -145,6 +145,11 @@ def to_minari(
         move_into_place(passing / place.relative_to(store), place)
 
 # %% ../../nbs/engine/minari.ipynb #c128b
+def _damaged(dataset_id, error): # an error to raise
+    return ValueError(f"Minari dataset {dataset_id} cannot be read ({error}): delete it from the "
+                      "store, and fetch it again")
+
+
 def _open(dataset_id: str, download: bool):
     "Minari's dataset, if its spaces can become arrays."
     import minari
@@ -155,6 +160,7 @@ def _open(dataset_id: str, download: bool):
         raise FileNotFoundError(f'no Minari dataset {dataset_id} in the local store: '
                                 'pass download=True, or set MINARI_DATASETS_PATH to the store '
                                 'that has it') from None
+    except ValueError as error: raise _damaged(dataset_id, error) from None
     if isinstance(dataset.action_space, (gym.spaces.Dict, gym.spaces.Tuple)):
         raise ValueError(f'Minari dataset {dataset_id} has composed actions '
                          f'({dataset.action_space}): give one whose actions are one array')
@@ -173,7 +179,8 @@ def from_minari(
     Raises FileNotFoundError if the dataset is not there, ValueError if it cannot become arrays."""
     dataset = _open(dataset_id, download)
     missing = dataset.storage.metadata.get('not_recorded', ())
-    episodes = sorted(dataset.iterate_episodes(), key=lambda episode: episode.id)
+    try: episodes = sorted(dataset.iterate_episodes(), key=lambda episode: episode.id)
+    except (OSError, KeyError, RuntimeError) as error: raise _damaged(dataset_id, error) from None
     told = {}
     if 'terminated' not in missing:
         told['terminated'] = [episode.terminations[-1] for episode in episodes]

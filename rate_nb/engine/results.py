@@ -6,7 +6,6 @@
 __all__ = ['table_of', 'say_scores', 'cost_of', 'Results', 'scores_of', 'gaps_of', 'noted', 'noted_data']
 
 # %% ../../nbs/engine/results.ipynb #c003
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from ..core.checks import Whole, label
-from .packed_rows import stored_text
 from .recipes import Paths, Recipe, plain, recipe_data
+from .rows import read_note
 from .runs import milestones_frame, results_frame
 from ..core.files import write_json
 from .verdicts import difference
@@ -186,10 +185,14 @@ def noted(folder: Path, # in the results store
           name: str, # of what is noted
           make: Callable[[], dict], # called if there is no such note
          ) -> dict:
-    "What a note (a JSON file) says; it is made first if need be."
+    """What a note (a JSON file) says; it is made first if need be.
+
+    Raises ValueError, with the remedy, for a damaged one."""
     path = folder/f"{label('note', name).replace(' ', '-')}.json"
-    if stored_text(path) is None: write_json(path, plain(name, make()))
-    return json.loads(stored_text(path))
+    if (note := read_note(path)) is None:
+        write_json(path, plain(name, make()), sealed=True)
+        note = read_note(path)
+    return note
 
 # %% ../../nbs/engine/results.ipynb #rd48
 def noted_data(recipe: Recipe, # whose data it is

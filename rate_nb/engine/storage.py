@@ -215,8 +215,9 @@ def _read_array(path: Path, mmap: bool) -> np.ndarray:
     if not path.exists():
         raise FileNotFoundError(f'{path} is missing: delete the folder and collect again')
     try:
-        return np.load(path, mmap_mode='r' if mmap else None, allow_pickle=False)
-    except (ValueError, EOFError, OSError):
+        if mmap: return np.lib.format.open_memmap(path, mode='r')
+        with open(path, 'rb') as file: return np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, EOFError, OSError, MemoryError):
         raise ValueError(f'{path} is truncated or no npy file: '
                          'delete the folder and collect again') from None
 
