@@ -252,6 +252,23 @@ NAMES = ("os:system", "builtins:exec", "subprocess:run", "torch:os.system", "pic
          "runpy:run_path", "importlib:import_module")
 
 
+COMMANDS = [ # a task, and its options, in a recipe
+    ("os:system", {"command": "touch $RATE_NB_TRAP"}),
+    ("torch:os.system", {"command": "touch $RATE_NB_TRAP"}),
+    ("subprocess:run", {"args": "touch $RATE_NB_TRAP", "shell": True}),
+    ("builtins:exec", {"source": "import os; open(os.environ['RATE_NB_TRAP'], 'w')"}),
+    ("fastcore.xtras:run", {"cmd": "sh -c 'touch $RATE_NB_TRAP'"})]
+
+
+@pytest.mark.parametrize("task, options", COMMANDS)
+def test_a_recipe_names_no_command(task, options, tmp_path, monkeypatch):
+    monkeypatch.setenv("RATE_NB_TRAP", str(tmp_path/"trap"))
+    told = RECIPE.config | {"task": task, "task_options": options}
+    with pytest.raises(ValueError, match="is part of Python itself|name a subclass of Task"):
+        recipe_task(recipe_from(told))
+    assert not (tmp_path/"trap").exists()
+
+
 @pytest.mark.parametrize("place", NAMES)
 def test_a_file_does_not_name_pythons_own_functions(place, tmp_path):
     told = json.loads(json.dumps(RECIPE.config))
