@@ -36,8 +36,12 @@ def _read(path, parse): # what is stored; None: there is nothing
 def read_row(path: Path) -> dict | None: # None: there is none
     """A row of the results store, or one that came with the package.
 
-    Raises ValueError, with the remedy, for a damaged one."""
-    return _read(path, parse_row)
+    Raises ValueError, with the remedy, for a damaged one, and for that of another recipe."""
+    row = _read(path, parse_row)
+    if row is not None and not path.stem.endswith(str(row["hash"])):
+        raise ValueError(f"{path.name} in the results store is the row of another recipe, of hash "
+                         f"{row['hash']}: {REMEDY}")
+    return row
 
 # %% ../../nbs/engine/rows.ipynb #c012
 def write_row(path: Path, row: dict) -> None:

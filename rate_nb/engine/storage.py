@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -217,7 +218,7 @@ def _read_array(path: Path, mmap: bool) -> np.ndarray:
     try:
         if mmap: return np.lib.format.open_memmap(path, mode='r')
         with open(path, 'rb') as file: return np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, EOFError, OSError, MemoryError):
+    except (ValueError, EOFError, OSError, MemoryError, TokenError):  # of the data, or its header
         raise ValueError(f'{path} is truncated or no npy file: '
                          'delete the folder and collect again') from None
 
