@@ -180,8 +180,11 @@ def test_lost_ends(file):
     assert set(found) == {"refused"}, found
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file.read in (tensors, loaded, collected)
-                                  and "progress" not in file.name], ids=ids)
+NEEDED = [file for file in FILES if file.read in (tensors, loaded, collected)
+          and "progress" not in file.name]
+
+
+@pytest.mark.parametrize("file", NEEDED, ids=ids)
 def test_lost_files(file):
     assert outcome(file, os.remove) == "refused"
 
