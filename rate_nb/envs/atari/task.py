@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GAMES', 'STACK', 'FRAME_SKIP', 'FIRE', 'PROBABILITY', 'OPENING', 'OBSERVATION_SPACE', 'INFOS', 'DATA_SOURCES',
-           'EXPERT', 'TASK', 'Game', 'game_facts', 'RandomOpening', 'AtariEnv', 'probabilities', 'GameTask', 'Atari']
+           'EXPERT', 'TASK', 'Game', 'game_facts', 'RandomOpening', 'AtariEnv', 'probabilities', 'Atari']
 
 # %% ../../../nbs/envs/atari/task.ipynb #c003
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation, TimeLi
 
 from ...core.checks import Choice, Number, Whole, check_fields
 from ...core.names import load_place
-from ...engine.tasks import Expert
+from ...engine.tasks import Expert, added
 from ...engine.worker_tasks import WorkerTask
 
 # %% ../../../nbs/envs/atari/task.ipynb #c006
@@ -131,14 +131,26 @@ def probabilities(
         raise TypeError(f"{name} is {values!r}: give a tuple of probabilities, at least one")
     return tuple(PROBABILITY(f'a probability in {name}', value) for value in values)
 
-# %% ../../../nbs/envs/atari/task.ipynb #c044d
-class GameTask(WorkerTask):
-    "What follows from the names of a game and of the source of its data."
+# %% ../../../nbs/envs/atari/task.ipynb #c045
+@dataclass(frozen=True)
+class Atari(WorkerTask):
+    "A game of ALE, with data of scripted players or from a DQN-replay folder (Table 4)."
+    game: str = 'pong'  # a key of GAMES
+    origin: str = 'local'  # of the data, a key of DATA_SOURCES
+    noise: tuple = (.01, .1, .25, .5)  # probabilities of a random move; episodes take turns
+    max_steps: int = 2500  # an episode is cut off after so many
+    sticky: float = 0.  # probability that a frame repeats the last action
+    opening: int = added(0)  # up to so many random moves before an episode begins
     name: ClassVar[str] = 'atari'
     frame_stack: ClassVar[int] = STACK
     num_envs: ClassVar[int] = 16
     infos: ClassVar[dict] = INFOS
     observation_space: ClassVar[gym.Space] = OBSERVATION_SPACE
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_fields(self, game=Choice(GAMES), origin=Choice(DATA_SOURCES), noise=probabilities,
+                     max_steps=Whole(1), sticky=PROBABILITY, opening=OPENING)
 
     @property
     def action_space(self) -> gym.Space: return gym.spaces.Discrete(GAMES[self.game].num_actions)
@@ -149,31 +161,6 @@ class GameTask(WorkerTask):
     @property
     def data_source(self) -> str | None: return DATA_SOURCES[self.origin]
 
-    def success(self, returns: np.ndarray) -> np.ndarray:
-        "Episodes (E,) that earn what a model is asked for."
-        return returns >= self.target_return
-
-# %% ../../../nbs/envs/atari/task.ipynb #c045
-@dataclass(frozen=True)
-class Atari(GameTask):
-    "A game of ALE, with data of scripted players or from a DQN-replay folder (Table 4)."
-    game: str = 'pong'  # a key of GAMES
-    origin: str = 'local'  # of the data, a key of DATA_SOURCES
-    noise: tuple = (.01, .1, .25, .5)  # probabilities of a random move; episodes take turns
-    max_steps: int = 2500  # an episode is cut off after so many
-    sticky: float = 0.  # probability that a frame repeats the last action
-    opening: int = 0  # up to so many random moves before an episode begins
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_fields(self, game=Choice(GAMES), origin=Choice(DATA_SOURCES), noise=probabilities,
-                     max_steps=Whole(1), sticky=PROBABILITY, opening=OPENING)
-
-    def options(self) -> dict:
-        "As those of any task; `opening` is left out where there is none."
-        return {name: value for name, value in super().options().items()
-                if value or name != 'opening'}
-
     def make_env(self) -> AtariEnv:
         "One environment."
         return AtariEnv(self.game, self.sticky, self.max_steps, self.opening)
@@ -181,6 +168,9 @@ class Atari(GameTask):
     def make_expert(self) -> Expert:
         "A player who reads the console's memory, and errs."
         return load_place(EXPERT)(self.game, self.noise)
+
+    def success(self, returns: np.ndarray) -> np.ndarray:
+        return returns >= self.target_return
 
 # %% ../../../nbs/envs/atari/task.ipynb #c045t
 TASK = Atari  # what `make_task("atari")` builds
