@@ -112,8 +112,8 @@ def _claims(preset): # 8, as far as it concerns Atari
                      Above((ours - theirs)/2), digits=1)
     games = [(
         above(game, "RATE", "DT", f"8. {game}: RATE is above DT"),
-        above(game, "DT", "BC", f"Control: {game}: DT is above behaviour cloning, which asks for "
-                                "no return"),
+        above(game, "DT", "BC", f"Control: {game}: DT, with a return and 90 steps, is above "
+                                "behaviour cloning, with neither"),
         Claim(f"{game}: resetting the return at each segment is at least as good for RATE as "
               "decrementing it", "not reported",
               scores_of("table 4", ("reset", "RATE", reset), ("decremented", "RATE", sampled),
