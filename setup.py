@@ -1,10 +1,24 @@
 "Installs rate_nb. Everything that can change stands in settings.ini."
+import sys
 from configparser import ConfigParser
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 here = Path(__file__).resolve().parent
+sys.path.insert(0, str(here))
+from rate_nb.engine.packed_rows import pack_rows  # noqa: E402
+
+
+class BuildWithRows(build_py):
+    "Also packs the committed rows, which an installed package would lack otherwise."
+    def run(self):
+        super().run()
+        if getattr(self, "editable_mode", False): return  # the repository is there, with its rows
+        pack_rows(here/"results", Path(self.build_lib)/"rate_nb"/"data"/"results.zip")
+
+
 readme = here / "README.md"
 parser = ConfigParser(delimiters=["="])
 parser.read(here / "settings.ini", encoding="utf-8")
@@ -30,6 +44,7 @@ setup(
     keywords=settings["keywords"],
     packages=find_packages(include=["rate_nb", "rate_nb.*"]),
     package_data={"rate_nb": ["data/**/*"]},
+    cmdclass={"build_py": BuildWithRows},
     python_requires=f">={settings['min_python']}",
     install_requires=settings["requirements"].split(),
     extras_require=extras,

@@ -1,11 +1,14 @@
 """A wheel of the repository, installed in a fresh environment: all is there without the checkout.
 
 The environment sees the packages that are installed already, so nothing is downloaded."""
+import io
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 import venv
 import zipfile
 from pathlib import Path
@@ -16,6 +19,7 @@ from conftest import ROOT, copy_repository
 pytestmark = pytest.mark.slow
 PIP = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
 OFFLINE = ["--no-deps", "--no-index"]
+ROWS = "rate_nb/data/results.zip"
 
 
 def call(*words, **options) -> str:
@@ -65,7 +69,18 @@ def files_of(package: Path) -> set[str]:
 
 def test_holds_the_package_and_nothing_else(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assert names == files_of(ROOT/"rate_nb")
+    assert names == files_of(ROOT/"rate_nb") | {ROWS}
+
+
+def test_holds_the_committed_rows(wheel):
+    "Each file of results/ that a figure is drawn from, byte by byte, in two megabytes."
+    packed = zipfile.ZipFile(wheel).read(ROWS)
+    assert len(packed) < 2e6
+    rows = zipfile.ZipFile(io.BytesIO(packed))
+    kept = {path.relative_to(ROOT/"results").as_posix(): path
+            for path in (ROOT/"results").rglob("*.json") if "smoke" not in path.parts}
+    assert set(rows.namelist()) == kept.keys() and len(kept) > 200
+    assert all(rows.read(name) == path.read_bytes() for name, path in kept.items())
 
 
 def test_source_distribution_makes_the_same_wheel(wheel, tmp_path):
@@ -76,6 +91,7 @@ def test_source_distribution_makes_the_same_wheel(wheel, tmp_path):
     (unpacked,) = (tmp_path/"unpacked").iterdir()
     again = build_wheel(unpacked, tmp_path/"dist")
     assert set(zipfile.ZipFile(again).namelist()) == set(zipfile.ZipFile(wheel).namelist())
+    assert zipfile.ZipFile(again).read(ROWS) == zipfile.ZipFile(wheel).read(ROWS)
 
 
 # ---- what it does ----
@@ -131,3 +147,52 @@ def test_a_study_runs_in_the_current_folder(bin, tmp_path):
     (row,) = (tmp_path/"results"/"tmaze"/"smoke").glob("rate-s0-*.json")
     assert list((tmp_path/"runs").rglob("model.safetensors"))
     assert list((tmp_path/"data").rglob("manifest.json"))
+
+
+# ---- rows that came with it ----
+
+@pytest.fixture(scope="module")
+def redrawn(bin, tmp_path_factory) -> Path:
+    "A folder in which the notebook of T-Maze was executed, at laptop, as Colab would."
+    folder, before = tmp_path_factory.mktemp("redrawn"), installed(bin)
+    notebook = shutil.copy(ROOT/"nbs"/"repro_tmaze.ipynb", folder/"repro_tmaze.ipynb")
+    code = ("import sys\nfrom papermill import execute_notebook\n"
+            "execute_notebook(sys.argv[1], 'out.ipynb', kernel_name='python3', "
+            "progress_bar=False)")
+    start = time.perf_counter()
+    # kernels of this name are started by the environment's own Python
+    call(bin/"python", "-c", "from ipykernel.kernelspec import install; install(prefix="
+         f"{str(bin.parent)!r})", cwd=folder)
+    call(bin/"python", "-c", code, notebook, cwd=folder)
+    assert time.perf_counter() - start < 120
+    assert installed(bin) == before, "something was written among the installed files"
+    return folder
+
+
+def installed(bin: Path) -> dict[str, int]:
+    "All installed files of the library, and when they were changed; without Python's caches."
+    (package,) = bin.parent.glob("lib/python*/site-packages/rate_nb")
+    return {path.as_posix(): path.stat().st_mtime_ns for path in package.rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts}
+
+
+def test_a_notebook_redraws_from_the_wheel(redrawn):
+    "T-Maze at laptop, all seeds and experiments: the committed figures' names, and no training."
+    drawn = {path.name for path in (redrawn/"results"/"tmaze"/"figures").glob("*.png")}
+    assert drawn >= {path.name for path in (ROOT/"results"/"tmaze"/"figures").glob("*.png")}
+    assert not (redrawn/"runs").exists() and not (redrawn/"data").exists()
+    assert not list(redrawn.rglob("*.json")), "rows are read where they are"
+
+
+def test_verdicts_are_those_of_the_committed_rows(redrawn):
+    def verdicts(path):
+        text = path.read_text(encoding="utf-8")
+        return re.findall(r"✔ reproduced|✘ not reproduced|\? undecided|○ not tested", text)
+    told = verdicts(redrawn/"out.ipynb")
+    assert told and told == verdicts(ROOT/"nbs"/"repro_tmaze.ipynb")
+
+
+def test_command_line_redraws_from_the_wheel(bin, tmp_path):
+    told = call(bin/"rate-nb", "repro", "tmaze", cwd=tmp_path)
+    assert "runs are in the results store already" in told and "✔" not in told
+    assert not list(tmp_path.iterdir())

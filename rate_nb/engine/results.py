@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..core.checks import Whole
-from .recipes import Paths, Recipe, label, plain, recipe_data
+from ..core.checks import Whole, label
+from .packed_rows import stored_text
+from .recipes import Paths, Recipe, plain, recipe_data
 from .runs import milestones_frame, results_frame
-from .storage import write_json
+from ..core.files import write_json
 from .verdicts import difference
 
 # %% ../../nbs/engine/results.ipynb #rd03
@@ -187,8 +188,8 @@ def noted(folder: Path, # in the results store
          ) -> dict:
     "What a note (a JSON file) says; it is made first if need be."
     path = folder/f"{label('note', name).replace(' ', '-')}.json"
-    if not path.exists(): write_json(path, plain(name, make()))
-    return json.loads(path.read_text(encoding="utf-8"))
+    if stored_text(path) is None: write_json(path, plain(name, make()))
+    return json.loads(stored_text(path))
 
 # %% ../../nbs/engine/results.ipynb #rd48
 def noted_data(recipe: Recipe, # whose data it is
