@@ -63,13 +63,15 @@ def trained_model(recipe: Recipe, paths: Paths = Paths(), progress: bool = True,
                  ) -> tuple[SequenceModel, dict]: # and what is known of its training
     """The model after training; trains, or continues to, when its weights are not there yet.
 
-    Raises ValueError for weights of older arithmetic."""
+    While another process trains the same, it waits. Raises ValueError for weights of older
+    arithmetic."""
     progress = Flag()("progress", progress)
+    if _told(recipe, paths) is not None: return _trained(recipe, paths, progress)
+    with one_at_a_time(paths.run(recipe)): return _trained(recipe, paths, progress)
+
+def _trained(recipe, paths, progress): # while no other process trains it
     told, model = _told(recipe, paths), build_model(recipe, paths)
-    if told is None:
-        with one_at_a_time(paths.run(recipe)):
-            told = _told(recipe, paths) # another process may have trained it meanwhile
-            if told is None: return model, _train(model, recipe, paths, progress)
+    if told is None: return model, _train(model, recipe, paths, progress)
     return load_weights(paths.run(recipe)/"model.safetensors", model, recipe.fingerprint), told
 
 def _told(recipe, paths): # what is known of the training; None: it has not ended
@@ -213,7 +215,7 @@ def run(recipe: Recipe,
 def _complete(recipe, measurements, paths, progress): # while no other process runs the recipe
     missing, path = unanswered(recipe, measurements, paths), paths.row(recipe)
     if missing == []: return
-    model, training = trained_model(recipe, paths, progress)
+    model, training = _trained(recipe, paths, progress)
     row = _new_row(recipe, training)
     if missing is None: write_row(path, row)
     for question in measurements if missing is None else missing:
