@@ -148,7 +148,7 @@ def _check_options(recipe, question, function):
         kinds = set(get_args(wanted)) if isinstance(wanted, UnionType) else {wanted}
         allowed = kinds | {int} if float in kinds else kinds
         if kinds <= PLAIN and type(value) not in allowed:
-            words = " or ".join(sorted(getattr(kind, "__name__", "None") for kind in kinds))
+            words = " or ".join(sorted(kind.__name__.removesuffix("Type") for kind in kinds))
             raise ValueError(f"measurement {question.kind!r}: {name} is {value!r}: give {words}")
     if "task_options" in known:
         more = {name: value for name, value in question.options.items() if name not in known}
