@@ -89,18 +89,13 @@ class _Costs:
         return pd.DataFrame([facts(row) | entry for row in told.values()
                              for entry in row["training"]["history"] if "loss" in entry])
 
-    @property
-    def mixed(self) -> str: # empty if they agree
-        "Which arithmetics the rows mix, in words."
-        return say_mixed(numerics_of(row) for found in self.rows.values() for row in found)
-
     def say_cost(self) -> str:
         "How many models were trained and measured, and for how long."
         told = self.recipes
         if told.empty: return "nothing was run"
-        said = (f"{len(told)} models, {told.seconds.sum()/60:.0f} minutes of training and "
-                f"{told.testing.sum()/60:.0f} minutes of testing in all")
-        return f"{said}; {self.mixed}" if self.mixed else said
+        return "; ".join(filter(None, (
+            f"{len(told)} models, {told.seconds.sum()/60:.0f} minutes of training and "
+            f"{told.testing.sum()/60:.0f} minutes of testing in all", self.mixed)))
 
 # %% ../../nbs/engine/results.ipynb #c007
 class _Tables(_Costs):
@@ -147,6 +142,11 @@ class Results(_Tables):
     preset: str
     rows: dict[str, list[dict]] # experiment -> rows
     paths: Paths = Paths()
+
+    @property
+    def mixed(self) -> str: # empty if they agree
+        "Which arithmetics the rows mix, in words."
+        return say_mixed(numerics_of(row) for found in self.rows.values() for row in found)
 
     def scores(self, experiment: str | tuple[str, ...], # one, or several together
                method: str,
