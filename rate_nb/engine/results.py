@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 
 from ..core.checks import Whole, label
+from ..core.files import write_json
+from .provenance import check_committed, numerics_of, say_mixed
 from .recipes import Paths, Recipe, plain, recipe_data
 from .rows import read_note
 from .runs import milestones_frame, results_frame
-from ..core.files import write_json
+from .storage import one_at_a_time
 from .verdicts import difference
 
 # %% ../../nbs/engine/results.ipynb #rd03
@@ -80,26 +82,29 @@ class _Costs:
     def histories(self, *experiments: str) -> pd.DataFrame:
         "How training went: name, seed, setting, iteration, loss, …; a line for each log entry."
         told = {row["hash"]: row for name in experiments for row in self.rows.get(name, [])}
-        return pd.DataFrame([
-            {"name": row["recipe"]["name"], "seed": row["recipe"]["seed"]} | row["setting"] | entry
-            for row in told.values() for entry in row["training"]["history"] if "loss" in entry])
+        def facts(row):
+            known = {"name": row["recipe"]["name"], "seed": row["recipe"]["seed"]}
+            return known | {"numerics": numerics_of(row)} | row["setting"]
+        return pd.DataFrame([facts(row) | entry for row in told.values()
+                             for entry in row["training"]["history"] if "loss" in entry])
 
+    def say_cost(self) -> str:
+        "How many models were trained and measured, and for how long."
+        told = self.recipes
+        if told.empty: return "nothing was run"
+        return "; ".join(filter(None, (
+            f"{len(told)} models, {told.seconds.sum()/60:.0f} minutes of training and "
+            f"{told.testing.sum()/60:.0f} minutes of testing in all", self.mixed)))
+
+# %% ../../nbs/engine/results.ipynb #c007
+class _Tables(_Costs):
+    "Rows as tables."
     @property
     def figures(self) -> Path:
         "The folder for this study's figures."
         name = "figures" if self.preset == "laptop" else f"figures_{self.preset}"
         return self.paths.results/self.study.name/name
 
-    def say_cost(self) -> str:
-        "How many models were trained and measured, and for how long."
-        told = self.recipes
-        if told.empty: return "nothing was run"
-        return (f"{len(told)} models, {told.seconds.sum()/60:.0f} minutes of training and "
-                f"{told.testing.sum()/60:.0f} minutes of testing in all")
-
-# %% ../../nbs/engine/results.ipynb #c007
-class _Tables(_Costs):
-    "Rows as tables."
     def frame(self, experiment: str, kind: str = "play", # of measurement
              ) -> pd.DataFrame: # as `results_frame`; empty if it was not run
         "One line for each run and measurement, with the setting's columns."
@@ -117,9 +122,11 @@ class _Tables(_Costs):
         def say(scores): return say_scores(scores, digits)
         keys = [index] if isinstance(index, str) else list(index)
         if columns is None:
-            return frame.groupby(keys, sort=False)[list(np.atleast_1d(values))].agg(say)
-        return frame.pivot_table(index=keys, columns=columns, values=values, aggfunc=say,
-                                 sort=False)
+            found = frame.groupby(keys, sort=False)[list(np.atleast_1d(values))].agg(say)
+        else: found = frame.pivot_table(index=keys, columns=columns, values=values, aggfunc=say,
+                                        sort=False)
+        mixed = say_mixed(frame.get("numerics", ()))
+        return found.rename_axis(index={keys[0]: f"{keys[0]} ({mixed})"}) if mixed else found
 
     def milestones(self, experiment: str, kind: str) -> pd.DataFrame: # as `milestones_frame`
         "One line for each run, measurement and milestone."
@@ -134,6 +141,11 @@ class Results(_Tables):
     preset: str
     rows: dict[str, list[dict]] # experiment -> rows
     paths: Paths = Paths()
+
+    @property
+    def mixed(self) -> str: # empty if they agree
+        "Which arithmetics the rows mix, in words."
+        return say_mixed(numerics_of(row) for found in self.rows.values() for row in found)
 
     def scores(self, experiment: str | tuple[str, ...], # one, or several together
                method: str,
@@ -151,8 +163,10 @@ class Results(_Tables):
     def verdicts(self) -> list[dict]: # claim, paper, ours, difference, verdict
         "What became of each claim. At preset smoke there are no verdicts."
         judged = [claim.judge(self) for claim in self.study.claims(self.study.preset(self.preset))]
-        if self.preset != "smoke": return judged
-        return [line | {"verdict": "none at smoke", "difference": ""} for line in judged]
+        if self.preset == "smoke":
+            return [line | {"verdict": "none at smoke", "difference": ""} for line in judged]
+        return [line | {"difference": "; ".join(filter(None, (line["difference"], self.mixed)))}
+                for line in judged]
 
 # %% ../../nbs/engine/results.ipynb #rd40
 def scores_of(experiment: str | tuple[str, ...], # one, or several together
@@ -181,18 +195,22 @@ def gaps_of(experiment: str | tuple[str, ...], one: str, other: str, # methods
     return gaps
 
 # %% ../../nbs/engine/results.ipynb #rd45
-def noted(folder: Path, # in the results store
+def noted(where: tuple[str, str, str], # study, preset, folder
           name: str, # of what is noted
           make: Callable[[], dict], # called if there is no such note
+          paths: Paths = Paths(),
          ) -> dict:
-    """What a note (a JSON file) says; it is made first if need be.
+    """What a note (a JSON file) says; it is made first if need be, by one process at a time.
 
-    Raises ValueError, with the remedy, for a damaged one."""
-    path = folder/f"{label('note', name).replace(' ', '-')}.json"
-    if (note := read_note(path)) is None:
-        write_json(path, plain(name, make()), sealed=True)
-        note = read_note(path)
-    return note
+    Raises ValueError, with the remedy, for a damaged one; and before it begins, for uncommitted
+    code in the project's own results."""
+    file = Path(*where)/f"{label('note', name).replace(' ', '-')}.json"
+    if (note := read_note(paths.results/file)) is not None: return note
+    check_committed(paths.results, where[1])
+    with one_at_a_time(paths.runs/file):
+        if read_note(paths.results/file) is None:
+            write_json(paths.results/file, plain(name, make()), sealed=True)
+    return read_note(paths.results/file)
 
 # %% ../../nbs/engine/results.ipynb #rd48
 def noted_data(recipe: Recipe, # whose data it is
@@ -205,4 +223,4 @@ def noted_data(recipe: Recipe, # whose data it is
         data, manifest = recipe_data(recipe, paths, progress, chunk=None, stride=None)
         kept = {key: value for key, value in manifest.items() if key != "arrays"}
         return kept | {"returns": data.returns.round(2).tolist()}
-    return noted(paths.results/recipe.folder/recipe.preset/"data", name, note)
+    return noted((recipe.folder, recipe.preset, "data"), name, note, paths)

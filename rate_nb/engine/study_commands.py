@@ -136,7 +136,7 @@ def verify(folder: str = None, # that holds results/ (default: the repository)
            partial: bool = False, # runs and answers that are not there yet are no fault
           ):
     "Check every row in results/ against its recipe and its study; exit code 1 if one is wrong."
-    from rate_nb.engine.audit import LEFT_OVER, MISSING, WRONG, audit
+    from rate_nb.engine.audit import MISSING, UNANSWERED, WRONG, audit
     findings, numerics = audit(rate_nb.Paths.under(folder))
     shown = [finding for finding in findings if finding.kind != MISSING]
     print(text_table([{"": finding.kind, "where": finding.where, "finding": finding.said}
@@ -145,8 +145,8 @@ def verify(folder: str = None, # that holds results/ (default: the repository)
                       if finding.kind == MISSING)
     for where, number in missing.items(): print(f"{where}: {number} runs are asked for, not there")
     for version, number in sorted(numerics.items()): print(f"{number} rows of arithmetic {version}")
-    wrong = sum(finding.kind == WRONG if partial else finding.kind != LEFT_OVER
-                for finding in findings)
+    faults = (WRONG,) if partial else (WRONG, MISSING, UNANSWERED)
+    wrong = sum(finding.kind in faults for finding in findings)
     print(f"{wrong} faults" if wrong else "nothing is wrong")
     return int(wrong > 0)
 
