@@ -38,7 +38,7 @@ FLOORS = [line.split() for line in """
     engine.runs
     engine.results engine.speed
     engine.study
-    engine.terminal engine.audit engine.comparison
+    engine.terminal engine.audit engine.comparison engine.packed_models
     engine.inventory
     engine.commands
     engine.study_commands
