@@ -18,7 +18,7 @@ help:
 	@echo "make tmaze      the T-Maze study, one seed, three models: figures and executed notebook in $(OUT)"
 	@echo "make repro      another study: make repro NAME=vizdoom PRESET=laptop, of $(STUDIES)"
 	@echo "make test       all tests but the slow ones"
-	@echo "make test-slow  the slow tests: the book is built, and every link in it followed"
+	@echo "make test-slow  the slow tests: the book and its links, wheels, preset paper, changed code"
 	@echo "make lab        open the course in JupyterLab, at another port by make lab PORT=8899"
 	@echo "make notebooks  modules from notebooks, notebooks cleaned, README.md and Colab cells renewed"
 	@echo "make docs       the course as a book of web pages"

@@ -53,12 +53,14 @@ def packages_of_extras(settings: dict) -> dict[str, set[str]]:
 
 
 def extras_of(path: Path, root: Path) -> list[str]:
-    "The extras that a notebook needs: those in its name, and those whose packages it imports."
+    "The extras that a notebook needs: by its name, by the tasks it makes, by what it imports."
     offered = packages_of_extras(read_settings(root))
     name = re.sub(r"\W", "_", str(path.relative_to(root/"nbs").with_suffix("")))
     needed = [extra for extra in offered if f"_{extra}_" in f"_{name}_"]
     code = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells
                      if cell.cell_type == "code")
+    tasks = re.findall(r"""(?:\btask=|make_task\()["'](\w+)["']""", code)
+    needed += [extra for extra in dict.fromkeys(tasks) if extra in offered and extra not in needed]
     imported = set(re.findall(r"^\s*(?:from|import) (\w+)", code, re.MULTILINE))
     for package in sorted(imported):
         offering = [extra for extra in offered if package in offered[extra]]

@@ -257,9 +257,15 @@ class _Run:
         self.iteration, self.log = header["iteration"], _Log(header["history"])
 
 # %% ../nbs/course/08_gradients_through_memory.ipynb #c032q
-def _start(model, trajectories, config, length, augment, folder, fingerprint, tracker): # a _Run
+@contextmanager
+def _tracked(tracker, folder): # an Accelerator; its log is closed however the training ends
     accelerator = Accelerator(log_with=tracker, project_dir=folder)
-    accelerator.init_trackers("log")
+    try:
+        accelerator.init_trackers("log")
+        yield accelerator
+    finally: accelerator.end_training()
+
+def _start(accelerator, model, trajectories, config, length, augment, folder, fingerprint): # a _Run
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=config.betas,
                                   weight_decay=config.weight_decay)
     wrapped, optimizer = accelerator.prepare(model.train(), optimizer)
@@ -335,9 +341,10 @@ def _observe(run, on_checkpoint): # whether anything was added to the history
     return True
 
 # %% ../nbs/course/08_gradients_through_memory.ipynb #c032x
-def _loop(run, bar, log_every, checkpoint_every, on_checkpoint):
+def _loop(run, interrupted, progress, log_every, checkpoint_every, on_checkpoint):
     if run.iteration and run.due(checkpoint_every): _observe(run, on_checkpoint)
-    with deferred_interrupt() as interrupted, bar:
+    with tqdm(total=run.config.iterations, initial=run.iteration, desc="training",
+              disable=not (progress and run.accelerator.is_main_process)) as bar:
         while run.iteration < run.config.iterations:
             told = _iterate(run)
             bar.update()
@@ -372,7 +379,8 @@ def train(model: SequenceModel, # is trained in place
     A line of the history has the loss of one batch, the norm of its gradient, and the seconds
     since the start, with how many of them went into making batches. Raises ValueError for data
     that do not fit the model or `length`, and for a folder of another training, by its
-    fingerprint; FloatingPointError if the loss is not finite; KeyboardInterrupt after Ctrl-C."""
+    fingerprint; FloatingPointError if the loss is not finite. Ctrl-C and SIGTERM save after the
+    iteration, then raise KeyboardInterrupt and end the process; the second Ctrl-C is at once."""
     _check_options(config, folder, length=length, checkpoint_every=checkpoint_every,
                    log_every=log_every, progress=progress)
     fitted = fit_to_model(trajectories, model)
@@ -381,10 +389,8 @@ def train(model: SequenceModel, # is trained in place
     (folder := Path(folder).expanduser()).mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     fit_to_data(model, fitted.observations)
-    run = _start(model, fitted, config, length, augment, folder, fingerprint, tracker)
-    bar = tqdm(total=config.iterations, initial=run.iteration, desc="training",
-               disable=not (progress and run.accelerator.is_main_process))
-    _loop(run, bar, log_every, checkpoint_every, on_checkpoint)
-    run.accelerator.end_training()
-    save_model(folder/"model.safetensors", model, fingerprint)
+    with deferred_interrupt() as interrupted, _tracked(tracker, folder) as accelerator:
+        run = _start(accelerator, model, fitted, config, length, augment, folder, fingerprint)
+        _loop(run, interrupted, progress, log_every, checkpoint_every, on_checkpoint)
+        save_model(folder/"model.safetensors", model, fingerprint)
     return run.log.history

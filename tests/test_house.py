@@ -18,8 +18,8 @@ from rate_nb.engine.tasks import TASKS, environments
 # From the ground up. A module imports from floors below its own, and within a folder of `envs` from
 # its neighbours. A name goes before a pattern, a long pattern before a short one.
 FLOORS = [line.split() for line in """
-    paper core.arrays core.checks core.names core.pages core.spaces
-    core.facts core.frames engine.packed_rows
+    paper core.arrays core.checks core.files core.names core.pages core.spaces
+    core.facts core.frames core.tensors engine.packed_rows engine.processes engine.provenance
     core.store
     trajectories
     core.windows
@@ -32,6 +32,7 @@ FLOORS = [line.split() for line in """
     engine.attention engine.rendering engine.streams engine.style engine.vector engine.verdicts
     engine.figures engine.tasks engine.workers
     engine.maps engine.storage engine.worker_tasks
+    engine.rows
     engine.collection engine.minari
     engine.recipes
     engine.encoded engine.measurements engine.parameters engine.presets

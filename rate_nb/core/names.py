@@ -7,6 +7,7 @@ __all__ = ['load_place', 'place_of', 'check_call', 'Registry', 'own_names', 'ado
 
 # %% ../../nbs/core/names.ipynb #c003
 import inspect
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -84,12 +85,15 @@ class Registry(dict):
 
     def find(self, name: str, # a registered name, or "package.module:Name"
             ) -> Any:
-        "What a name stands for. Raises ValueError for an unknown one."
+        "What a name stands for. Raises ValueError for an unknown one, and for Python's own."
         if not isinstance(name, str):
             raise ValueError(f"a {self.kind} is named by a string, not by {name!r}")
         if name not in self and ":" not in name:
             raise ValueError(f"unknown {self.kind} {name!r}: choose one of {', '.join(self)}, "
                              "or name yours as 'package.module:Name'")
+        if name not in self and name.split(":")[0].split(".")[0] in sys.stdlib_module_names:
+            raise ValueError(f"{name!r} is part of Python itself, which has no {self.kind}: choose "
+                             f"one of {', '.join(self)}, or name yours")
         found = self.get(name, name)
         return load_place(found) if isinstance(found, str) else found
 

@@ -141,11 +141,13 @@ def collect_to_disk(
 ) -> None:
     """Collect a dataset round by round; continues what an interrupted call left.
 
-    Raises ValueError for numbers below 1, and if the disk has not enough room."""
+    Raises ValueError for numbers below 1, if the disk has not enough room, and if what was left is
+    damaged."""
     num_trajectories = Whole(1)('num_trajectories', num_trajectories)
     num_envs, seed = Whole(1)('num_envs', num_envs), Whole(0)('seed', seed)
     generator = type(task.make_expert()).__name__
     growing = GrowingDataset(Path(folder).expanduser(), task, seed, generator)
+    growing.resume()
     left = growing.progress['episodes']
     if not 0 < left <= num_trajectories: growing.discard()   # nothing, or more than is wanted
     first = growing.progress['episodes']

@@ -168,13 +168,16 @@ def find_weights(place: str) -> Path:
 
 def task_to_play(weights: Path, task: str | None, options: dict, paths): # a Task
     "The task of the recipe beside the weights, or one that was named."
-    from rate_nb.engine.inventory import read_json
+    from rate_nb.core.files import read_json
     from rate_nb.engine.recipes import recipe_from, recipe_task
     if task is not None: return rate_nb.make_task(task, **options).ready(paths)
-    config = read_json(weights.parent/"recipe.json")
-    if config is None:
-        raise ValueError(f"no recipe.json beside {weights.name}: name the task, --task tmaze")
-    return recipe_task(recipe_from(config), paths, **options)
+    path, remedy = weights.parent/"recipe.json", "name the task, --task tmaze"
+    if not path.exists(): raise ValueError(f"no recipe.json beside {weights.name}: {remedy}")
+    config = read_json(path, remedy)
+    try: recipe = recipe_from(config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{short(path)} holds no recipe of today ({error}): {remedy}") from None
+    return recipe_task(recipe, paths, **options)
 
 # %% ../../nbs/engine/commands.ipynb #c021
 def play(place: str, # a file of save_model, or a folder with one model in it

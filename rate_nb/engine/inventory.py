@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FOUND', 'OWN', 'UNKNOWN', 'UNFINISHED', 'OLDER', 'IN_USE', 'QUIET', 'EXTRAS', 'NEEDED', 'Item', 'last_change',
-           'make_item', 'read_json', 'is_current', 'name_of', 'say_dataset', 'dataset_item', 'dataset_items',
+           'make_item', 'json_or_none', 'is_current', 'name_of', 'say_dataset', 'dataset_item', 'dataset_items',
            'encoders_in', 'asked_runs', 'say_run', 'run_item', 'run_items', 'inventory', 'delete']
 
 # %% ../../nbs/engine/inventory.ipynb #c003
@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 
+from ..core.files import read_json
 from .checkpoints import NUMERICS
 from .recipes import Paths, Recipe, recipe_from
 from .storage import dataset_folder
@@ -61,11 +62,10 @@ def make_item(path: Path, status: str, what: str) -> Item:
     return Item(path, status, what, folder_size(path))
 
 # %% ../../nbs/engine/inventory.ipynb #c007
-def read_json(path: Path) -> dict | None:
-    "A dict from a JSON file; None if there is no such file, or no dict in it."
-    try: found = json.loads(path.read_text(encoding="utf-8"))
+def json_or_none(path: Path) -> dict | None:
+    "What a JSON file says; None if there is no such file, or if it is damaged."
+    try: return read_json(path, "")
     except (OSError, ValueError): return None
-    return found if isinstance(found, dict) else None
 
 # %% ../../nbs/engine/inventory.ipynb #c009
 EXTRAS = ("encoder", "with_images") # options of a dataset of encoded observations
@@ -97,9 +97,9 @@ NEEDED = ("task", "options", "seed", "num_trajectories", "mean_return") # of a m
 def dataset_item(path: Path) -> Item:
     "What an entry of data/ is."
     if path.name.startswith(".") and path.name.endswith(".unfinished"):
-        done = (read_json(path/"progress.json") or {}).get("episodes", 0)
+        done = (json_or_none(path/"progress.json") or {}).get("episodes", 0)
         return make_item(path, UNFINISHED, f"{done} episodes of a collection that was interrupted")
-    manifest = None if path.is_symlink() else read_json(path/"manifest.json")
+    manifest = None if path.is_symlink() else json_or_none(path/"manifest.json")
     if manifest is None or not all(name in manifest for name in NEEDED):
         return make_item(path, UNKNOWN, "no dataset of this library")
     what = say_dataset(manifest)
@@ -144,7 +144,7 @@ def say_run(config: dict) -> str: # what recipe.json holds, by whatever library
 
 def run_item(path: Path) -> Item:
     "What a folder of runs/ is."
-    config = read_json(path/"recipe.json")
+    config = json_or_none(path/"recipe.json")
     if config is None: return make_item(path, UNKNOWN, "no recipe.json in it that can be read")
     what = say_run(config)
     try: recipe = recipe_from(config)
@@ -154,7 +154,7 @@ def run_item(path: Path) -> Item:
         return make_item(path, OLDER, f"{what}; its key is {recipe.key} today")
     if path.parts[-3:-1] != (recipe.folder, recipe.preset):
         return make_item(path, UNKNOWN, f"{what}; moved from {recipe.folder}/{recipe.preset}")
-    training = read_json(path/"training.json")
+    training = json_or_none(path/"training.json")
     if training is None or not (path/"model.safetensors").exists():
         return make_item(path, UNFINISHED, f"{what}; the same command goes on with its training")
     if training.get("numerics", 1) != NUMERICS:

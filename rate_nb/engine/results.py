@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..core.checks import Whole
+from ..core.checks import Whole, label
 from .packed_rows import stored_text
-from .recipes import Paths, Recipe, label, plain, recipe_data
+from .recipes import Paths, Recipe, plain, recipe_data
 from .runs import milestones_frame, results_frame
-from .storage import write_json
+from ..core.files import write_json
 from .verdicts import difference
 
 # %% ../../nbs/engine/results.ipynb #rd03

@@ -27,7 +27,7 @@ import rate_nb
 from ..acting import Agent
 from ..core.checks import Flag, Whole
 from ..core.names import adopt_names, own_names, place_of
-from .storage import write_json
+from ..core.files import read_json, write_json
 from .measurements import find_measure, measure
 from .recipes import (Measurement, Paths, Recipe, build_model, recipe_data,
                                     recipe_task)
@@ -85,20 +85,20 @@ def trained_model(recipe: Recipe, paths: Paths = Paths(), progress: bool = True,
     folder, model = paths.run(recipe), build_model(recipe, paths)
     known, weights = folder/"training.json", folder/"model.safetensors"
     if known.exists() and weights.exists():
-        told = json.loads(known.read_text(encoding="utf-8"))
+        told = read_json(known, "delete its folder to train again")
         _check_numerics(told, f"the weights in {folder.name}",
                         "delete that folder to train them again")
         return load_weights(weights, model, recipe.fingerprint), told
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder/"recipe.json", asdict(recipe))
+    write_json(folder/"recipe.json", asdict(recipe), sealed=True)
     data, manifest = recipe_data(recipe, paths, progress)
     with PeakMemory() as memory:
         history = train(model, data, recipe.training, recipe.length, folder, recipe.fingerprint,
                         progress=progress, **_watched(recipe, paths))
     write_json(known, {"history": history, "seconds": history[-1]["seconds"],
                        "peak_mib": memory.mib, "parameters": num_parameters(model),
-                       "data_hash": manifest["sha256"], "numerics": NUMERICS})
-    return model, json.loads(known.read_text(encoding="utf-8"))
+                       "data_hash": manifest["sha256"], "numerics": NUMERICS}, sealed=True)
+    return model, read_json(known, "delete its folder to train again")
 
 def _watched(recipe, paths): # what is done with each batch, and at each milestone
     watched = {}

@@ -28,7 +28,7 @@ from ..acting import Agent
 from ..core.checks import Number, Whole
 from .recipes import Paths
 from .runs import PACKAGES, PeakMemory, git_commit
-from .storage import write_json
+from ..core.files import write_json
 from ..models.sequence_model import SequenceModel, make_model
 from ..training import TrainingConfig, trajectory_losses
 from ..trajectories import Segment

@@ -182,9 +182,9 @@ def speed(repeats: int = 7, # timed batches; the median counts
          ):
     "Measure how fast training and acting are on this machine."
     import pandas as pd
-    from rate_nb.engine.recipes import label
+    from rate_nb.core.checks import label
     from rate_nb.engine.speed import measure_all
-    from rate_nb.engine.storage import write_json
+    from rate_nb.core.files import write_json
     if save: label("save", save)
     found = measure_all(repeats, batch, steps, episodes)
     print(pd.json_normalize(found).T.to_string(header=False))

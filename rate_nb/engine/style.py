@@ -4,13 +4,10 @@
 
 # %% auto #0
 __all__ = ['OKABE_ITO', 'METHOD_COLOURS', 'FURTHER_COLOURS', 'MARKERS', 'TITLE_HEIGHT', 'GAP', 'method_colours', 'assign_colours',
-           'set_style', 'written_whole', 'save_figure', 'video_page', 'save_video']
+           'set_style', 'save_figure', 'video_page', 'save_video']
 
 # %% ../../nbs/engine/style.ipynb #c003
 import hashlib
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -19,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from ..core.checks import Choice, Whole
+from ..core.files import written_whole
 
 # %% ../../nbs/engine/style.ipynb #c006
 OKABE_ITO = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000', '#7F7F7F')
@@ -76,17 +74,6 @@ def set_style() -> None:
         'axes.grid': True, 'grid.color': '0.9', 'grid.linewidth': 0.8,
         'axes.prop_cycle': plt.cycler(color=OKABE_ITO), 'lines.linewidth': 1.8,
         'lines.markersize': 5})
-
-# %% ../../nbs/engine/style.ipynb #c048
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    "A temporary name to write to, within the `with` block; then it takes the place of `path`."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally: temporary.unlink(missing_ok=True)
 
 # %% ../../nbs/engine/style.ipynb #c048x
 def save_figure(

@@ -175,8 +175,14 @@ def make_task(
     **options,  # the fields of that task
 ) -> Task:
     "Build a task by name; ValueError if the name or an option is unknown, or for what is no task."
-    task = TASKS.find_for(name, **options)(**options)
-    if not {part for part in dir(Task) if not part.startswith('_')} <= set(dir(task)):
+    found = TASKS.find_for(name, **options)
+    if isinstance(TASKS.get(name, name), str) and not (isinstance(found, type) and _is_task(found)):
+        raise ValueError(f"task {name!r} is {found!r}: name a subclass of Task")
+    task = found(**options)
+    if not _is_task(task):
         raise ValueError(f"task {name!r} gives an object of type {type(task).__name__}: name a "
                          "subclass of Task")
     return task
+
+def _is_task(thing): # a class or an object; whatever else a file names is never called
+    return {part for part in dir(Task) if not part.startswith('_')} <= set(dir(thing))

@@ -37,7 +37,7 @@ def _trained(*limits, **training): # settings: training corridors of these limit
 _MEMORY, _FFN = dict(memory_tokens=5), dict(skip_ffn=False, d_inner=64)
 _SLOW = dict(iterations=2400)
 _TEST = dict(limits=(9, 30, 90, 150, 300, 600, 900, 1200, 2400, 4800, 9600), episodes=100,
-             long=((100_000, 4, 100), (1_000_000, 1, 20)))
+             balanced=False, long=((100_000, 4, 100), (1_000_000, 1, 20)))
 _LAPTOP = Preset(
     DataSpec(6000), sizes(LAPTOP, dict(rate=_MEMORY, rmt=_MEMORY, transformer={}),
                           bc_lstm=dict(d_model=64)),
@@ -74,30 +74,31 @@ def base(preset: Preset,
 # %% ../../../nbs/envs/tmaze/study.ipynb #c014
 def corridor(kind: str, # of measurement
              limit: int, # T of the test corridor
+             preset: Preset, # whose `test` says whether the cues are balanced
              **options) -> Measurement:
     "One measurement in corridors of a time limit; all models play the same episodes."
-    asked = TMaze.for_limit(limit).options() | dict(seed=1_000_000) | options
-    return Measurement(kind, asked)
+    task = TMaze.for_limit(limit, balanced=preset.test["balanced"])
+    return Measurement(kind, task.options() | dict(seed=1_000_000) | options)
 
 def play_at(preset, run) -> list[Measurement]:
     "How often does it succeed, at each test length?"
-    return [corridor("play", limit, episodes=preset.test["episodes"])
+    return [corridor("play", limit, preset, episodes=preset.test["episodes"])
             for limit in preset.test["limits"]]
 
 def _attention(preset, run):
     return [Measurement("attention", TMaze.for_limit(8).options() | dict(episodes=20))]
 
 def _far(preset, run): # very long corridors, with fewer seeds
-    return [corridor("play", limit, episodes=episodes)
+    return [corridor("play", limit, preset, episodes=episodes)
             for limit, seeds, episodes in preset.test["long"] if run.number < seeds]
 
 def _memory(preset, run):
-    return [corridor("memory", preset.test["memory"], episodes=40, seed=2_000_000)]
+    return [corridor("memory", preset.test["memory"], preset, episodes=40, seed=2_000_000)]
 
 def _noise(part): # noise in a part of the memory
     def ask(preset, run):
         trained, episodes = preset.extra["trained"], preset.test["episodes"]
-        return [corridor("noise", limit, part=part, alpha=alpha, episodes=episodes)
+        return [corridor("noise", limit, preset, part=part, alpha=alpha, episodes=episodes)
                 for limit in (trained, 3*trained) for alpha in (0., 0.5, 1.)]
     return ask
 

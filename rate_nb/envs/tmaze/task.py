@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['RIGHT', 'UP', 'LEFT', 'DOWN', 'MOVE_X', 'MOVE_Y', 'OBSERVATION_SPACE', 'ACTION_SPACE', 'WALL', 'FLOOR', 'AGENT',
-           'ARMS', 'ENV_ID', 'TASK', 'corridor_range', 'maze_picture', 'TMazeEnv', 'TMazeVectorEnv', 'TMaze']
+           'ARMS', 'ENV_ID', 'TASK', 'corridor_range', 'maze_facts', 'maze_picture', 'TMazeEnv', 'TMazeVectorEnv',
+           'MazeTask', 'TMaze']
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c003
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 
-from ...core.checks import Choice, Flag, Whole
+from ...core.checks import Choice, Flag, Whole, check_fields
 from ...engine.streams import NumberedEnv, as_option, episode_facts, noise, whole_range
 from ...engine.tasks import Task
 from ...engine.vector import NumpyVectorEnv
@@ -32,6 +33,18 @@ def corridor_range(
 ) -> tuple[int, int]:  # shortest, longest
     "Check a corridor length and give it as a range. Raises ValueError or TypeError that names it."
     return whole_range('corridor_length', corridor_length, least=1)
+
+# %% ../../../nbs/envs/tmaze/task.ipynb #c022n
+def maze_facts(
+    seeds: np.ndarray,  # (B,) uint64, seed of each environment
+    episode: np.ndarray,  # (B,) int64, number of the episode since that seed
+    lengths: tuple[int, int],  # shortest, longest corridor
+    balanced: bool,  # cues by turns; otherwise they are drawn
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # key (B,) uint64, clue (B,) +1 or -1, length (B,)
+    "What is settled at the start of an episode: its key (B,), its clue (B,) and its length (B,)."
+    key, clue, length = episode_facts(seeds, episode, *lengths)
+    if balanced: clue = 1 - 2 * ((seeds + episode.astype(np.uint64)) % 2).astype(np.int64)
+    return key, clue, length
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c033
 WALL, FLOOR, AGENT = (38, 38, 46), (236, 232, 222), (30, 30, 30)
@@ -62,18 +75,19 @@ def maze_picture(
 class TMazeEnv(NumberedEnv):
     "The passive T-Maze (after Ni et al. 2023), one episode at a time."
     metadata = {'render_modes': ['rgb_array'], 'render_fps': 8}
+    observation_space, action_space, ended = OBSERVATION_SPACE, ACTION_SPACE, True
 
     def __init__(
         self,
         corridor_length: int | tuple[int, int],  # cells to the junction; a pair is a range
         render_mode: str | None = None,  # 'rgb_array' or None
+        balanced: bool = False,  # cues by turns; see `maze_facts`
     ):
-        self.range, self.ended = corridor_range(corridor_length), True
+        self.rules = corridor_range(corridor_length), Flag()('balanced', balanced)
         self.render_mode = Choice(('rgb_array',), optional=True)('render_mode', render_mode)
-        self.observation_space, self.action_space = OBSERVATION_SPACE, ACTION_SPACE
 
     def _begin(self):
-        self.key, clue, length = episode_facts(self.seeds, np.array([self.episode]), *self.range)
+        self.key, clue, length = maze_facts(self.seeds, np.array([self.episode]), *self.rules)
         self.clue, self.length = int(clue[0]), int(length[0])
         self.t, self.x, self.y, self.ended = 0, 0, 0, False
 
@@ -107,15 +121,17 @@ class TMazeVectorEnv(NumpyVectorEnv):
         num_envs: int,  # rows
         corridor_length: int | tuple[int, int],  # cells to the junction; a pair is a range
         autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,  # DISABLED: ended rows are frozen
+        balanced: bool = False,  # cues by turns; see `maze_facts`
     ):
         super().__init__(num_envs, OBSERVATION_SPACE, ACTION_SPACE, autoreset_mode)
-        self.range, self.key = corridor_range(corridor_length), np.zeros(num_envs, dtype=np.uint64)
+        self.rules = corridor_range(corridor_length), Flag()('balanced', balanced)
+        self.key = np.zeros(num_envs, dtype=np.uint64)
         self.x, self.y, self.clue, self.length = np.zeros((4, num_envs), dtype=np.int64)
 
     def begin(self, rows):
         self.x[rows] = self.y[rows] = 0
-        self.key[rows], self.clue[rows], self.length[rows] = episode_facts(
-            self.seeds[rows], self.episode[rows], *self.range)
+        self.key[rows], self.clue[rows], self.length[rows] = maze_facts(
+            self.seeds[rows], self.episode[rows], *self.rules)
 
     def move(self, actions, running):
         self.y += MOVE_Y[actions] * ((self.x == self.length) & running)
@@ -137,11 +153,9 @@ if ENV_ID not in gym.registry:
     gym.register(ENV_ID, entry_point='rate_nb.envs.tmaze.task:TMazeEnv',
                  vector_entry_point='rate_nb.envs.tmaze.task:TMazeVectorEnv')
 
-# %% ../../../nbs/envs/tmaze/task.ipynb #c061
-@dataclass(frozen=True)
-class TMaze(Task):
-    "Passive T-Maze with corridors of one length, or of lengths drawn from an inclusive range."
-    corridor_length: int | tuple[int, int]  # cells from the start to the junction
+# %% ../../../nbs/envs/tmaze/task.ipynb #c060a
+class MazeTask(Task):
+    "What is the same in corridors of all lengths."
     name: ClassVar[str] = 'tmaze'
     metric: ClassVar[str] = 'success rate'
     reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
@@ -149,30 +163,46 @@ class TMaze(Task):
     action_space: ClassVar[gym.Space] = ACTION_SPACE
     target_return: ClassVar[float] = 1.0
 
+    def success(self, returns: np.ndarray) -> np.ndarray:
+        "Episodes (E,) that ended in the right arm."
+        return np.asarray(returns) > 0.5
+
+def _length(name, value): return as_option(corridor_range(value))  # a rule for `check_fields`
+
+# %% ../../../nbs/envs/tmaze/task.ipynb #c061
+@dataclass(frozen=True)
+class TMaze(MazeTask):
+    "Passive T-Maze with corridors of one length, or of lengths drawn from an inclusive range."
+    corridor_length: int | tuple[int, int]  # cells from the start to the junction
+    balanced: bool = False  # cues by turns, as many up as down; otherwise drawn
+
     def __post_init__(self):
-        length = as_option(corridor_range(self.corridor_length))
-        object.__setattr__(self, 'corridor_length', length)
+        check_fields(self, corridor_length=_length, balanced=Flag())
 
     @classmethod
     def for_limit(
         cls,
         limit: int,  # the paper's T: steps to the timeout of the longest corridor
         mixed: bool = False,  # draw from all corridors up to the longest
+        balanced: bool = False,
     ) -> 'TMaze':
         "The task whose longest corridor has limit - 2 cells."
         longest = Whole(3)('limit', limit) - 2
-        return cls((1, longest) if Flag()('mixed', mixed) else longest)
+        return cls((1, longest) if Flag()('mixed', mixed) else longest, balanced)
 
     @property
     def max_steps(self) -> int:
         return corridor_range(self.corridor_length)[1] + 2
 
-    def success(self, returns: np.ndarray) -> np.ndarray: return np.asarray(returns) > 0.5
-    def make_env(self, render_mode=None): return TMazeEnv(self.corridor_length, render_mode)
+    def options(self) -> dict:
+        "As those of any task; `balanced` is left out where it is off."
+        return {name: value for name, value in super().options().items() if value is not False}
+
+    def make_env(self, render_mode=None): return TMazeEnv(render_mode=render_mode, **self.options())
 
     def make_vector_env(self, num_envs: int, autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP
                        ) -> TMazeVectorEnv:
-        return TMazeVectorEnv(num_envs, self.corridor_length, autoreset_mode)
+        return TMazeVectorEnv(num_envs, autoreset_mode=autoreset_mode, **self.options())
 
     def make_expert(self):
         from rate_nb.envs.tmaze.expert import TMazeExpert

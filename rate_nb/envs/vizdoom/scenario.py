@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ...core.files import written_whole
+
 # %% ../../../nbs/envs/vizdoom/scenario.ipynb #c006
 def wad_bytes(
     lumps: list[tuple[str, bytes]],  # name of at most 8 letters, content
@@ -216,7 +218,5 @@ def scenario_path(
     path = folder / f'two_colors-{hashlib.sha256(content).hexdigest()[:16]}.wad'
     if not path.exists() or path.read_bytes() != content:
         folder.mkdir(mode=0o700, exist_ok=True)
-        unfinished = path.with_suffix(f'.{os.getpid()}.unfinished')
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
+        with written_whole(path) as temporary: temporary.write_bytes(content)
     return path
