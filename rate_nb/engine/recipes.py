@@ -227,8 +227,7 @@ class Paths:
         """All three paths in one folder.
 
         None: the repository that holds the library, or else the current folder."""
-        if folder is None:
-            folder = repository() or Path.cwd()
+        if folder is None: folder = repository() or Path.cwd()
         return cls(*(folder_path("folder", folder)/name for name in ("results", "runs", "data")))
 
     def row(self, recipe: Recipe) -> Path:

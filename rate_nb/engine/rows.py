@@ -10,7 +10,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from .storage import write_json
+from ..core.files import write_json
+from .packed_rows import stored_text
 
 # %% ../../nbs/engine/rows.ipynb #c006
 def _as_written(text): # the JSON, with each number as it stands there
@@ -31,7 +32,7 @@ def _loads(content): # a dict
     if not isinstance(row, dict): raise ValueError("is no row")
     return row
 
-def parse_row(content: bytes) -> dict:
+def parse_row(content: str | bytes) -> dict:
     "The row that a file holds. Raises ValueError that says what is wrong with it."
     row = _loads(content)
     if missing := [name for name in FIELDS if name not in row]:
@@ -46,12 +47,14 @@ def parse_row(content: bytes) -> dict:
 # %% ../../nbs/engine/rows.ipynb #c010
 REMEDY = "restore it from git, or delete it to run again"
 
-def read_row(path: Path) -> dict | None: # None: there is no such file
-    "A row of the results store. Raises ValueError, with the remedy, for a damaged one."
-    try: return parse_row(path.read_bytes())
-    except FileNotFoundError: return None
-    except ValueError as error:
-        raise ValueError(f"{path.name} in the results store {error}: {REMEDY}") from None
+def read_row(path: Path) -> dict | None: # None: there is none
+    """A row of the results store, or one that came with the package.
+
+    Raises ValueError, with the remedy, for a damaged one."""
+    try: return None if (text := stored_text(path)) is None else parse_row(text)
+    except UnicodeDecodeError: why = "cannot be read"
+    except ValueError as error: why = error
+    raise ValueError(f"{path.name} in the results store {why}: {REMEDY}")
 
 # %% ../../nbs/engine/rows.ipynb #c012
 def write_row(path: Path, row: dict) -> None:
