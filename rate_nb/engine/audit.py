@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .recipes import Paths, recipe_from
-from .study import Study, find_study, study_names
+from .study import EXAMPLES, Study, find_study, study_names
 
 # %% ../../nbs/engine/audit.ipynb #c006
 WRONG, LEFT_OVER = "wrong", "left over"
@@ -116,7 +116,7 @@ def audit(paths: Paths | None = None, # None: the repository
         name, here = folder.parent.name, folder.relative_to(paths.results).as_posix()
         rows = [row for path in sorted(folder.glob("*.json")) if (row := read_row(path)[0])]
         numerics.update(row.get("numerics", 1) for row in rows)
-        if name not in study_names():
+        if name not in (*study_names(), *EXAMPLES):
             findings.append(Finding(LEFT_OVER, here, f"{len(rows)} rows of no study of ours"))
         elif folder.name not in find_study(name).presets:
             findings.append(Finding(LEFT_OVER, here, "no preset of the study has this name"))

@@ -22,7 +22,7 @@ from ..core.files import read_json
 from .checkpoints import NUMERICS
 from .recipes import Paths, Recipe, recipe_from
 from .storage import dataset_folder
-from .study import find_study, study_names
+from .study import EXAMPLES, find_study, study_names
 from .tasks import make_task, task_names
 from .terminal import folder_size, say_size
 
@@ -127,7 +127,8 @@ def encoders_in(recipe: Recipe) -> Iterator[Recipe]:
 @lru_cache
 def asked_runs(study: str, preset: str) -> frozenset[str]: # hashes
     "The runs that a study of ours asks for, encoders included; none if there is no such study."
-    if study not in study_names() or preset not in find_study(study).presets: return frozenset()
+    ours = study in (*study_names(), *EXAMPLES)
+    if not ours or preset not in find_study(study).presets: return frozenset()
     found, hashes = find_study(study), set()
     for experiment in found.experiments:
         try: plan = found.plan(experiment, preset)
