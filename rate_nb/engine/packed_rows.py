@@ -79,7 +79,7 @@ def stored_rows(folder: Path, # results/study/preset
     return sorted({*Path(folder).glob("[!.]*.json"), *packed})
 
 # %% ../../nbs/engine/packed_rows.ipynb #c021b
-NAME_FOLDER = "give a folder for it, such as output_folder='mine' (in a terminal, --folder mine)"
+NAME_FOLDER = "give a folder, such as output_folder='mine' (in a terminal, --folder mine)"
 
 def asks_first(folder: Path, # results/study/preset, or below it
               ) -> bool:

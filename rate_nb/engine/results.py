@@ -16,10 +16,12 @@ import numpy as np
 import pandas as pd
 
 from ..core.checks import Whole, label
+from ..core.files import write_json
 from .packed_rows import NAME_FOLDER, asks_first, stored_text
+from .provenance import check_committed
 from .recipes import Paths, Recipe, plain, recipe_data
 from .runs import milestones_frame, results_frame
-from ..core.files import write_json
+from .storage import one_at_a_time
 from .verdicts import difference
 
 # %% ../../nbs/engine/results.ipynb #rd03
@@ -195,20 +197,25 @@ def gaps_of(experiment: str | tuple[str, ...], one: str, other: str, # methods
     return gaps
 
 # %% ../../nbs/engine/results.ipynb #rd45
-def noted(folder: Path, # in the results store
+def noted(where: tuple[str, str, str], # study, preset, folder
           name: str, # of what is noted
           make: Callable[[], dict], # called if there is no such note
+          paths: Paths = Paths(),
          ) -> dict:
-    """What a note (a JSON file) says; it is made first if need be.
+    """What a note (a JSON file) says; it is made first if need be, by one process at a time.
 
-    Raises ValueError where that would be done though nobody named a folder for it."""
-    path = folder/f"{label('note', name).replace(' ', '-')}.json"
-    if stored_text(path) is None:
-        if asks_first(folder):
-            raise ValueError(f"{path.name} of {folder.parent.name} did not come with the package. "
-                             f"Collecting or playing for it may take hours: {NAME_FOLDER}")
-        write_json(path, plain(name, make()))
-    return json.loads(stored_text(path))
+    Raises ValueError, before it begins, for uncommitted code in the project's own results, and
+    where nobody has named a folder for it."""
+    file = Path(*where)/f"{label('note', name).replace(' ', '-')}.json"
+    if stored_text(paths.results/file) is None:
+        if asks_first(paths.results/file):
+            raise ValueError(f"{file.as_posix()} did not come with the package. To collect or play "
+                             f"for it, perhaps for hours, {NAME_FOLDER}")
+        check_committed(paths.results, where[1])
+        with one_at_a_time(paths.runs/file):
+            if stored_text(paths.results/file) is None:
+                write_json(paths.results/file, plain(name, make()))
+    return json.loads(stored_text(paths.results/file))
 
 # %% ../../nbs/engine/results.ipynb #rd48
 def noted_data(recipe: Recipe, # whose data it is
@@ -221,4 +228,4 @@ def noted_data(recipe: Recipe, # whose data it is
         data, manifest = recipe_data(recipe, paths, progress, chunk=None, stride=None)
         kept = {key: value for key, value in manifest.items() if key != "arrays"}
         return kept | {"returns": data.returns.round(2).tolist()}
-    return noted(paths.results/recipe.folder/recipe.preset/"data", name, note)
+    return noted((recipe.folder, recipe.preset, "data"), name, note, paths)

@@ -216,8 +216,8 @@ class _Runner(_Careful):
                       ) -> dict[str, dict]: # control -> answer
         "What players that are no models earn; played once, then read from the store."
         chosen, paths = self.preset(preset), paths or Paths.under()
-        folder = paths.results/self.name/preset/"controls"
-        return {name: noted(folder, name, lambda player=player: player(chosen, paths))
+        where = self.name, preset, "controls"
+        return {name: noted(where, name, lambda player=player: player(chosen, paths), paths)
                 for name, player in self.controls.items()}
 
 # %% ../../nbs/engine/study.ipynb #c016
