@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import rate_nb
 from conftest import ROOT, all_notebooks, notebook_id
-from rate_nb.engine.study import study_names
+from rate_nb.engine.study import EXAMPLES, study_names
 from rate_nb.engine.tasks import TASKS, environments
 
 # From the ground up. A module imports from floors below its own, and within a folder of `envs` from
@@ -317,7 +317,7 @@ def check_spelling(root: Path, names: list[str]) -> None:
     assert folders(root/"nbs"/"envs") == folders(root/"rate_nb"/"envs") == names
     repros = sorted((root/"nbs").glob("repro_*.ipynb"))
     assert [path.stem.removeprefix("repro_") for path in repros] == names
-    assert sorted({*folders(root/"results")} - {"speed"}) == names
+    assert sorted({*folders(root/"results")} - {"speed", *EXAMPLES}) == names
 
 
 def test_one_spelling():

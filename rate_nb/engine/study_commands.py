@@ -142,7 +142,7 @@ def verify(folder: str = None, # that holds results/ (default: the committed row
     print_findings(findings + played)
     for version, number in sorted(numerics.items()): print(f"{number} rows of arithmetic {version}")
     told = Counter(finding.kind for finding in played)
-    for kind, number in told.items(): print(f"{number} answers played again: {kind}")
+    for kind, number in told.items(): print(f"{number} answers of packed models, played again: {kind}")
     return say_wrong(findings + played, partial)
 
 # %% ../../nbs/engine/study_commands.ipynb #c036a
