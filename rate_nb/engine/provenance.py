@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PACKAGE', 'PACKAGES', 'COMMITTED', 'UNCOMMITTED', 'UNKNOWN', 'TRUSTED', 'repository', 'uncommitted', 'git_commit',
-           'simulators', 'versions', 'processor', 'PeakMemory', 'code_of', 'check_committed']
+           'simulators', 'versions', 'processor', 'PeakMemory', 'code_of', 'check_committed', 'numerics_of',
+           'say_mixed']
 
 # %% ../../nbs/engine/provenance.ipynb #c003
 import os
@@ -113,11 +114,12 @@ class PeakMemory:
 # %% ../../nbs/engine/provenance.ipynb #c027
 COMMITTED, UNCOMMITTED, UNKNOWN = "committed", "uncommitted", "unknown"
 
-def code_of(commits: Iterable[str | None]) -> str:
-    "Whether somebody else can look up the code of all these commits."
-    found = list(commits)
-    if any(commit and commit.endswith("+") for commit in found): return UNCOMMITTED
-    return COMMITTED if found and None not in found else UNKNOWN
+def code_of(row: dict) -> str:
+    "Whether somebody else can look up all code that had a part in a row."
+    commits = {row.get("commit"), *(start["commit"] for start in row["training"].get("starts", [])),
+               *(answer.get("made", row).get("commit") for answer in row["measurements"].values())}
+    if any(commit and commit.endswith("+") for commit in commits): return UNCOMMITTED
+    return UNKNOWN if None in commits else COMMITTED
 
 # %% ../../nbs/engine/provenance.ipynb #c030
 TRUSTED = ("laptop", "paper") # presets whose rows are committed
@@ -134,3 +136,14 @@ def check_committed(results: Path, # where a row is to be written
         raise ValueError(f"results/{preset} of this project takes rows of committed code alone, "
                          f"and {changed[0]}{more} differs from the last commit: commit it, or "
                          "give another folder, such as Paths.under('out')")
+
+# %% ../../nbs/engine/provenance.ipynb #pm02
+def numerics_of(told: dict) -> int: # of a row, or of what is known of a training
+    "The version of the arithmetic; those that do not note it are of version 1."
+    return told.get("numerics", 1)
+
+def say_mixed(numerics: Iterable[int] # of all rows that are shown
+             ) -> str: # empty if they agree
+    "Which arithmetics are mixed, in words."
+    found = sorted({int(number) for number in numerics})
+    return f"mixes arithmetic {' and '.join(map(str, found))}" if found[1:] else ""

@@ -32,7 +32,7 @@ from ..core.files import read_json, write_json
 from .measurements import find_measure, measure
 from .processes import end_with
 from .provenance import (PeakMemory, check_committed, code_of, git_commit,
-                                       processor, versions)
+                                       numerics_of, processor, versions)
 from .recipes import (Measurement, Paths, Recipe, build_model, recipe_data,
                                     recipe_task)
 from .rows import read_row, write_row
@@ -44,14 +44,13 @@ from .packed_rows import stored_rows
 from ..training import train
 
 # %% ../../nbs/engine/runs.ipynb #rn01
-def _modules(recipe): # that define the tasks which it plays
+def _made(recipe): # with what: at this moment
     names = {recipe.task, recipe.task_options.get("base", recipe.task)}
-    return [TASKS.find(name).__module__ for name in sorted(names)]
+    modules = [TASKS.find(name).__module__ for name in sorted(names)]
+    return {"commit": git_commit(), "versions": versions(modules), "processor": processor()}
 
 def _starts(recipe, folder): # with what it was made, each time that it was started so
-    now = {"commit": git_commit(), "versions": versions(_modules(recipe)),
-           "processor": processor()}
-    noted, before = folder/"starts.json", []
+    now, noted, before = _made(recipe), folder/"starts.json", []
     if noted.exists() and (folder/"checkpoint.safetensors").exists():
         before = read_json(noted, AGAIN)["starts"]
     starts = before if now in before else [*before, now]
@@ -109,11 +108,9 @@ def _watched(recipe, paths): # what is done with each batch, and at each milesto
     return watched
 
 # %% ../../nbs/engine/runs.ipynb #c015e
-def _numerics(told): return told.get("numerics", 1) # of a row or a training: 1 was not noted
-
-def _check_numerics(told, what, remedy):
-    if _numerics(told) != NUMERICS:
-        raise ValueError(f"{what} come from arithmetic {_numerics(told)}, and models "
+def _check_numerics(told, what, remedy): # of a row or a training
+    if numerics_of(told) != NUMERICS:
+        raise ValueError(f"{what} come from arithmetic {numerics_of(told)}, and models "
                          f"compute by {NUMERICS} now (see "
                          f"rate_nb.engine.checkpoints.NUMERICS): {remedy}")
 
@@ -151,7 +148,7 @@ def _check_options(recipe, question, function):
         kinds = set(get_args(wanted)) if isinstance(wanted, UnionType) else {wanted}
         allowed = kinds | {int} if float in kinds else kinds
         if kinds <= PLAIN and type(value) not in allowed:
-            words = " or ".join(sorted(getattr(kind, "__name__", "None") for kind in kinds))
+            words = " or ".join(sorted(kind.__name__.removesuffix("Type") for kind in kinds))
             raise ValueError(f"measurement {question.kind!r}: {name} is {value!r}: give {words}")
     if "task_options" in known:
         more = {name: value for name, value in question.options.items() if name not in known}
@@ -179,20 +176,15 @@ def _new_row(recipe, training): # without answers
     row = {"recipe": asdict(recipe), "hash": recipe.hash, "numerics": NUMERICS,
            "training": training, "measurements": {}, "versions": made.get("versions", {}),
            "processor": made.get("processor"), "commit": made.get("commit")}
-    return row | {"code": code_of(_commits(row))}
-
-def _commits(row): # of all code that had a part in it
-    yield row.get("commit")
-    for start in row["training"].get("starts", []): yield start["commit"]
-    for answer in row["measurements"].values(): yield answer.get("commit", row.get("commit"))
+    return row | {"code": code_of(row)}
 
 def _add_answer(path, row, question, model, recipe, paths):
-    commit, start = git_commit(), time.perf_counter()
+    made, start = _made(recipe), time.perf_counter()
     with PeakMemory() as memory: answer = measure(question, model, recipe, paths)
     spent = {"wall_seconds": time.perf_counter() - start, "peak_mib": memory.mib}
     row = read_row(path) or row
-    row["measurements"][question.key] = answer | spent | {"commit": commit}
-    write_row(path, row | {"code": code_of(_commits(row))})
+    row["measurements"][question.key] = answer | spent | {"made": made}
+    write_row(path, row | {"code": code_of(row)})
 
 # %% ../../nbs/engine/runs.ipynb #c016
 def run(recipe: Recipe,
@@ -326,14 +318,15 @@ def results_frame(rows: list[dict], # from `run`, `sweep` or `load_rows`
 
 def _lines(row, kind, answers, **facts):
     facts = {name: row["recipe"][name] for name in ("name", "model", "seed", "length")} | facts
-    facts |= {"hash": row["hash"], "numerics": _numerics(row)} | row.get("setting", {})
+    facts |= {"hash": row["hash"], "numerics": numerics_of(row)} | row.get("setting", {})
     for key, answer in answers.items():
         found, options = json.loads(key)
         if found != kind: continue
+        told = {name: value for name, value in answer.items() if name != "made"}
         # the measurement's own seed is that of the episodes, not the training seed
         options = {f"episode_{name}" if name in facts else name: value
                    for name, value in options.items()}
-        yield facts | options | answer
+        yield facts | options | told
 
 # %% ../../nbs/engine/runs.ipynb #c042
 def milestones_frame(rows: list[dict], # from `run`, `sweep` or `load_rows`
