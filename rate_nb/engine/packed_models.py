@@ -136,10 +136,11 @@ def judge(kept: dict, # answer of the row
     return kind, f"{said}, whose interval is {low:.3g}–{high:.3g}"
 
 # %% ../../nbs/engine/packed_models.ipynb #c022
-def same_machine(row: dict) -> bool:
-    "Whether a row was made on this type of processor, with these versions of the libraries."
-    return row.get("processor") == processor() and all(
-        version(name) == known for name, known in row["versions"].items())
+def same_machine(answer: dict) -> bool: # of a row
+    "Whether it was measured on this type of processor, with these versions of the libraries."
+    made = answer.get("made", {"processor": None}) # old answers do not say
+    return made["processor"] == processor() and all(
+        version(name) == known for name, known in made["versions"].items())
 
 # %% ../../nbs/engine/packed_models.ipynb #c025
 RESTORE = "restore it from git, or pack it again"
@@ -168,8 +169,9 @@ NOT_PLAYED = "not played" # its simulator is not installed here
 def _again(model, row, key, paths): # kind and words
     kept, (kind, options) = row["measurements"][key], json.loads(key)
     if options.pop("target_best", False): options["target_return"] = kept["target"] # without data
-    again = measure(Measurement(kind, options), model, recipe_from(row["recipe"]), paths)
-    found, said = judge(kept, json.loads(json.dumps(again)), options["episodes"], same_machine(row))
+    answer = measure(Measurement(kind, options), model, recipe_from(row["recipe"]), paths)
+    again = json.loads(json.dumps(answer)) # as if read from a row
+    found, said = judge(kept, again, options["episodes"], same_machine(kept))
     asked = ", ".join(f"{name}={value}" for name, value in options.items())
     return found, f"{kind.rpartition(':')[-1]}({asked}) {said}"
 

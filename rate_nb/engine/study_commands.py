@@ -141,8 +141,8 @@ def verify(folder: str = None, # that holds results/ (default: the committed row
         played = [] if folder else list(play_again(paths, seconds))
     print_findings(findings + played)
     for version, number in sorted(numerics.items()): print(f"{number} rows of arithmetic {version}")
-    told = Counter(finding.kind for finding in played)
-    for kind, number in told.items(): print(f"{number} answers of packed models, played again: {kind}")
+    for kind, number in Counter(finding.kind for finding in played).items():
+        print(f"{number} answers of packed models, played again: {kind}")
     return say_wrong(findings + played, partial)
 
 # %% ../../nbs/engine/study_commands.ipynb #c036a
