@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..acting import Agent
 from ..core.checks import Number, Whole
 from .recipes import Paths
-from .runs import PACKAGES, PeakMemory, git_commit
+from .provenance import PACKAGES, PeakMemory, git_commit
 from ..core.files import write_json
 from ..models.sequence_model import SequenceModel, make_model
 from ..training import TrainingConfig, trajectory_losses
