@@ -19,8 +19,8 @@ from rate_nb.engine.tasks import TASKS, environments
 # its neighbours. A name goes before a pattern, a long pattern before a short one.
 FLOORS = [line.split() for line in """
     paper core.arrays core.checks core.files core.names core.pages core.spaces
-    core.facts core.frames core.tensors engine.packed_rows engine.processes engine.provenance
-    core.store
+    core.facts core.frames core.tensors engine.processes engine.provenance
+    core.store engine.packed_rows
     trajectories
     core.windows
     encoders attention memory
@@ -39,8 +39,8 @@ FLOORS = [line.split() for line in """
     engine.runs
     engine.results engine.speed
     engine.study
-    engine.terminal engine.audit engine.comparison engine.packed_models
-    engine.inventory
+    engine.terminal engine.audit engine.comparison
+    engine.inventory engine.packed_models
     engine.commands
     engine.study_commands
     engine.cli
