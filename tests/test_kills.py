@@ -4,14 +4,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from conftest import ROOT
 from gymnasium import spaces
 from rate_nb.engine.checkpoints import load_model, load_tensors, load_weights
+from rate_nb.engine.collection import get_dataset
+from rate_nb.envs.tmaze.task import TMaze
 from rate_nb.models.sequence_model import make_model
 from rate_nb.training import TrainingConfig, train
 from rate_nb.trajectories import Trajectories
@@ -156,6 +161,23 @@ def test_two_hundred_kills(tmp_path):
         found = load_weights(tmp_path/str(number + 1)/"model.safetensors", toy_model())
         assert same_weights(found, wanted)
     print(f"200 kills of {often.stdout.strip()} trainings: the same bits")
+
+# ---- failed ----
+
+def test_a_failed_training_closes_what_it_opened(tmp_path):
+    "Threads, and files, those that are mapped into memory included. The first opens tqdm's thread."
+    def fails(batch): raise OSError("the disk is gone")
+    process, left = psutil.Process(), []
+    task, data = TMaze(3), tmp_path/"data"
+    for number in range(3):
+        with pytest.raises(OSError, match="the disk is gone"):
+            train(task.build_model(partial(make_model, "bc_mlp", segment_length=5)),
+                  get_dataset(task, 20, 0, data, progress=False)[0], TRAINING, task.max_steps,
+                  tmp_path/str(number), augment=fails, progress=False)
+        opened = [*process.open_files(), *process.memory_maps()]
+        left.append((threading.active_count(), process.num_fds(),
+                     sum(str(tmp_path) in file.path for file in opened)))
+    assert left[1] == left[2] and left[2][2] == 0
 
 # ---- saved, and loaded elsewhere ----
 

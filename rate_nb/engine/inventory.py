@@ -165,12 +165,12 @@ def run_item(path: Path) -> Item:
 
 # %% ../../nbs/engine/inventory.ipynb #c021
 def run_items(paths: Paths) -> list[Item]:
-    "All runs, and all other folders and files of runs/ that hold no run."
+    "All runs, and all other folders and files of runs/ that hold no run; locks are left out."
     if not paths.runs.is_dir(): return []
     runs = sorted(path.parent for path in paths.runs.rglob("recipe.json"))
     above = {folder for run in runs for folder in run.parents}
     others = [path for path in sorted(paths.runs.rglob("*")) if path.parent in above | {paths.runs}
-              and path not in above and path not in runs]
+              and path not in above and path not in runs and path.suffix != ".lock"]
     return [run_item(path) for path in runs] + [
         make_item(path, UNKNOWN, "no run of this library") for path in others]
 

@@ -18,7 +18,7 @@ import pandas as pd
 from ..core.checks import Whole, label
 from ..core.files import write_json
 from .packed_rows import NAME_FOLDER, asks_first, stored_text
-from .provenance import check_committed
+from .provenance import check_committed, numerics_of, say_mixed
 from .recipes import Paths, Recipe, plain, recipe_data
 from .runs import milestones_frame, results_frame
 from .storage import one_at_a_time
@@ -96,26 +96,29 @@ class _Costs:
     def histories(self, *experiments: str) -> pd.DataFrame:
         "How training went: name, seed, setting, iteration, loss, …; a line for each log entry."
         told = {row["hash"]: row for name in experiments for row in self.rows.get(name, [])}
-        return pd.DataFrame([
-            {"name": row["recipe"]["name"], "seed": row["recipe"]["seed"]} | row["setting"] | entry
-            for row in told.values() for entry in row["training"]["history"] if "loss" in entry])
+        def facts(row):
+            known = {"name": row["recipe"]["name"], "seed": row["recipe"]["seed"]}
+            return known | {"numerics": numerics_of(row)} | row["setting"]
+        return pd.DataFrame([facts(row) | entry for row in told.values()
+                             for entry in row["training"]["history"] if "loss" in entry])
 
+    def say_cost(self) -> str:
+        "How many models were trained and measured, and for how long."
+        told = self.recipes
+        if told.empty: return "nothing was run"
+        return "; ".join(filter(None, (
+            f"{len(told)} models, {told.seconds.sum()/60:.0f} minutes of training and "
+            f"{told.testing.sum()/60:.0f} minutes of testing in all", self.mixed)))
+
+# %% ../../nbs/engine/results.ipynb #c007
+class _Tables(_Costs):
+    "Rows as tables."
     @property
     def figures(self) -> Path:
         "The folder for this study's figures."
         name = "figures" if self.preset == "laptop" else f"figures_{self.preset}"
         return self.paths.results/self.study.name/name
 
-    def say_cost(self) -> str:
-        "How many models were trained and measured, and for how long."
-        told = self.recipes
-        if told.empty: return "nothing was run"
-        return (f"{len(told)} models, {told.seconds.sum()/60:.0f} minutes of training and "
-                f"{told.testing.sum()/60:.0f} minutes of testing in all")
-
-# %% ../../nbs/engine/results.ipynb #c007
-class _Tables(_Costs):
-    "Rows as tables."
     def frame(self, experiment: str, kind: str = "play", # of measurement
              ) -> pd.DataFrame: # as `results_frame`; empty if it was not run
         "One line for each run and measurement, with the setting's columns."
@@ -133,9 +136,11 @@ class _Tables(_Costs):
         def say(scores): return say_scores(scores, digits)
         keys = [index] if isinstance(index, str) else list(index)
         if columns is None:
-            return frame.groupby(keys, sort=False)[list(np.atleast_1d(values))].agg(say)
-        return frame.pivot_table(index=keys, columns=columns, values=values, aggfunc=say,
-                                 sort=False)
+            found = frame.groupby(keys, sort=False)[list(np.atleast_1d(values))].agg(say)
+        else: found = frame.pivot_table(index=keys, columns=columns, values=values, aggfunc=say,
+                                        sort=False)
+        mixed = say_mixed(frame.get("numerics", ()))
+        return found.rename_axis(index={keys[0]: f"{keys[0]} ({mixed})"}) if mixed else found
 
     def milestones(self, experiment: str, kind: str) -> pd.DataFrame: # as `milestones_frame`
         "One line for each run, measurement and milestone."
@@ -150,6 +155,11 @@ class Results(_Tables):
     preset: str
     rows: dict[str, list[dict]] # experiment -> rows
     paths: Paths = Paths()
+
+    @property
+    def mixed(self) -> str: # empty if they agree
+        "Which arithmetics the rows mix, in words."
+        return say_mixed(numerics_of(row) for found in self.rows.values() for row in found)
 
     def scores(self, experiment: str | tuple[str, ...], # one, or several together
                method: str,
@@ -167,8 +177,10 @@ class Results(_Tables):
     def verdicts(self) -> list[dict]: # claim, paper, ours, difference, verdict
         "What became of each claim. At preset smoke there are no verdicts."
         judged = [claim.judge(self) for claim in self.study.claims(self.study.preset(self.preset))]
-        if self.preset != "smoke": return judged
-        return [line | {"verdict": "none at smoke", "difference": ""} for line in judged]
+        if self.preset == "smoke":
+            return [line | {"verdict": "none at smoke", "difference": ""} for line in judged]
+        return [line | {"difference": "; ".join(filter(None, (line["difference"], self.mixed)))}
+                for line in judged]
 
 # %% ../../nbs/engine/results.ipynb #rd40
 def scores_of(experiment: str | tuple[str, ...], # one, or several together

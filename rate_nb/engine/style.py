@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OKABE_ITO', 'METHOD_COLOURS', 'FURTHER_COLOURS', 'MARKERS', 'TITLE_HEIGHT', 'GAP', 'method_colours', 'assign_colours',
-           'set_style', 'save_figure', 'video_page', 'save_video']
+           'set_style', 'mark_mixed', 'save_figure', 'video_page', 'save_video']
 
 # %% ../../nbs/engine/style.ipynb #c003
 import hashlib
@@ -12,11 +12,14 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from ..core.checks import Choice, Whole
 from ..core.files import written_whole
+from .provenance import say_mixed
 
 # %% ../../nbs/engine/style.ipynb #c006
 OKABE_ITO = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000', '#7F7F7F')
@@ -74,6 +77,16 @@ def set_style() -> None:
         'axes.grid': True, 'grid.color': '0.9', 'grid.linewidth': 0.8,
         'axes.prop_cycle': plt.cycler(color=OKABE_ITO), 'lines.linewidth': 1.8,
         'lines.markersize': 5})
+
+# %% ../../nbs/engine/style.ipynb #mx01
+def mark_mixed(
+    ax: Axes,
+    frame: pd.DataFrame,  # what is drawn; column `numerics`, if it comes from the results store
+) -> Axes:  # the same
+    "Say in the figure if it mixes arithmetics."
+    if words := say_mixed(frame.get('numerics', ())):
+        ax.set_title(words, loc='right', fontsize=8, fontweight='normal', color=OKABE_ITO[1])
+    return ax
 
 # %% ../../nbs/engine/style.ipynb #c048x
 def save_figure(
