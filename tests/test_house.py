@@ -18,7 +18,7 @@ from rate_nb.engine.tasks import TASKS, environments
 # From the ground up. A module imports from floors below its own, and within a folder of `envs` from
 # its neighbours. A name goes before a pattern, a long pattern before a short one.
 FLOORS = [line.split() for line in """
-    paper core.arrays core.checks core.files core.names core.pages core.spaces
+    paper core.arrays core.checks core.files core.growing core.names core.pages core.spaces
     core.facts core.frames core.tensors engine.processes engine.provenance
     core.store engine.packed_rows
     trajectories

@@ -18,13 +18,13 @@ from .files import written_whole
 
 # %% ../../nbs/core/tensors.ipynb #c006
 def tensors_hash(
-    tensors: dict[str, torch.Tensor],  # on the CPU, of any shapes and dtypes
+    tensors: dict[str, torch.Tensor],  # on the CPU, detached, of any shapes and dtypes
     told: str,  # the header's facts as JSON text
 ) -> str:  # 64 hexadecimal digits
     "SHA-256 of the facts, and of name, dtype, shape and bytes of every tensor, by name."
     digest = hashlib.sha256(f'{json.dumps(told)}\n'.encode())
     for name in sorted(tensors):
-        tensor = tensors[name].detach()
+        tensor = tensors[name]
         line = json.dumps([name, str(tensor.dtype), list(tensor.shape)])
         digest.update(f'{line}\n'.encode())
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())

@@ -31,7 +31,7 @@ class Finding(NamedTuple):
 def read_row(path: Path) -> tuple[dict | None, str | None]: # the row, or what is wrong with it
     "A row, if it is whole."
     try: return parse_row(path.read_bytes()), None
-    except ValueError as error: return None, f"{error}: {REMEDY}"
+    except ValueError as error: return None, f"is damaged ({error}): {REMEDY}"
 
 def check_row(path: Path, row: dict, paths: Paths) -> str | None: # what is wrong, if anything
     "Do recipe, hash, name and folder of a row agree?"

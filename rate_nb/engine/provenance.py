@@ -46,6 +46,7 @@ def _git(root, *words): # what git says; None if it fails, or is not there
     except OSError: return None
     return None if told.returncode else told.stdout.rstrip("\n")
 
+# %% ../../nbs/engine/provenance.ipynb #c009b
 def _root_with_history(package): # None outside a repository of our own
     root = repository(package)
     top = root and _git(root, "rev-parse", "--show-toplevel")
@@ -58,6 +59,7 @@ def uncommitted(package: Path = PACKAGE) -> list[str]: # their paths, below the 
     told = root and _git(root, "status", "--porcelain", "--untracked-files=all", "--", "rate_nb")
     return [line[3:] for line in (told or "").splitlines()]
 
+# %% ../../nbs/engine/provenance.ipynb #c010b
 def git_commit(package: Path = PACKAGE) -> str | None: # None: unknown
     "The commit that the library stands at, with `+` if its files differ from it."
     root = _root_with_history(package)
@@ -76,6 +78,7 @@ def simulators(module: str, # that defines a task, such as rate_nb.envs.minigrid
     extra = found and re.compile(rf"""extra == ['"]{found[1].replace('_', '-')}['"]""")
     return [re.match(r"[\w.-]+", need)[0] for need in needs or () if extra.search(need)]
 
+# %% ../../nbs/engine/provenance.ipynb #c017b
 def versions(modules: Iterable[str] = (), # that define the tasks which are played
             ) -> dict[str, str]: # name -> version; what is not installed is left out
     "Versions of the packages that count, and of the simulators of some tasks."
@@ -142,6 +145,7 @@ def numerics_of(told: dict) -> int: # of a row, or of what is known of a trainin
     "The version of the arithmetic; those that do not note it are of version 1."
     return told.get("numerics", 1)
 
+# %% ../../nbs/engine/provenance.ipynb #pm02b
 def say_mixed(numerics: Iterable[int] # of all rows that are shown
              ) -> str: # empty if they agree
     "Which arithmetics are mixed, in words."

@@ -6,7 +6,6 @@
 __all__ = ['table_of', 'say_scores', 'cost_of', 'say_ahead', 'Results', 'scores_of', 'gaps_of', 'noted', 'noted_data']
 
 # %% ../../nbs/engine/results.ipynb #c003
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,10 @@ import pandas as pd
 
 from ..core.checks import Whole, label
 from ..core.files import write_json
-from .packed_rows import NAME_FOLDER, asks_first, stored_text
+from .packed_rows import NAME_FOLDER, asks_first
 from .provenance import check_committed, numerics_of, say_mixed
 from .recipes import Paths, Recipe, plain, recipe_data
+from .rows import read_note
 from .runs import milestones_frame, results_frame
 from .storage import one_at_a_time
 from .verdicts import difference
@@ -216,18 +216,18 @@ def noted(where: tuple[str, str, str], # study, preset, folder
          ) -> dict:
     """What a note (a JSON file) says; it is made first if need be, by one process at a time.
 
-    Raises ValueError, before it begins, for uncommitted code in the project's own results, and
-    where nobody has named a folder for it."""
+    Raises ValueError, with the remedy, for a damaged one; and before it begins, for uncommitted
+    code in the project's own results, and where nobody has named a folder for it."""
     file = Path(*where)/f"{label('note', name).replace(' ', '-')}.json"
-    if stored_text(paths.results/file) is None:
-        if asks_first(paths.results/file):
-            raise ValueError(f"{file.as_posix()} did not come with the package. To collect or play "
-                             f"for it, perhaps for hours, {NAME_FOLDER}")
-        check_committed(paths.results, where[1])
-        with one_at_a_time(paths.runs/file):
-            if stored_text(paths.results/file) is None:
-                write_json(paths.results/file, plain(name, make()))
-    return json.loads(stored_text(paths.results/file))
+    if (note := read_note(paths.results/file)) is not None: return note
+    if asks_first(paths.results/file):
+        raise ValueError(f"{file.as_posix()} did not come with the package. To collect or play "
+                         f"for it, perhaps for hours, {NAME_FOLDER}")
+    check_committed(paths.results, where[1])
+    with one_at_a_time(paths.runs/file):
+        if read_note(paths.results/file) is None:
+            write_json(paths.results/file, plain(name, make()), sealed=True)
+    return read_note(paths.results/file)
 
 # %% ../../nbs/engine/results.ipynb #rd48
 def noted_data(recipe: Recipe, # whose data it is

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 import rate_nb
-from ..core.checks import Choice, Whole, check_fields
+from ..core.checks import Choice, Whole, check_fields, label
 from ..core.names import load_place
 from .measurements import episode_scores
 from .packed_rows import NAME_FOLDER, asks_first, stored_rows
@@ -235,6 +235,9 @@ class Study(_Runner):
     headline: tuple[str, str] = ("play", "success") # kind and column that tell most
 
     def __post_init__(self):
+        check_fields(self, name=label)
+        for names in (self.methods, self.presets, self.controls):
+            for name in names: label("a name in a study", name)
         grids = [grid for one in self.experiments.values() for grid in grids_of(one)]
         for name in [name for grid in grids for name in grid.methods]:
             choose("model", self.methods, name)

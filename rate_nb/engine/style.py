@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
-from ..core.checks import Choice, Whole
+from ..core.checks import Choice, Whole, label
 from ..core.files import written_whole
 from .provenance import say_mixed
 
@@ -98,9 +98,7 @@ def save_figure(
     """Write a figure in every format, atomically and without a date.
 
     Raises ValueError if `name` is a path or a format is unknown."""
-    if not isinstance(name, str) or not name or Path(name).name != name:
-        raise ValueError(f'figure name {name!r} is a path or no name: '
-                         'give the folder as argument folder')
+    name = label('figure name', name)
     if not isinstance(formats, (tuple, list)):
         raise TypeError(f'formats are {formats!r}: give a tuple of suffixes')
     for suffix in formats: Choice(fig.canvas.get_supported_filetypes())('suffix in formats', suffix)
