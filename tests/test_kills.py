@@ -4,14 +4,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from conftest import ROOT
 from gymnasium import spaces
 from rate_nb.engine.checkpoints import load_model, load_tensors, load_weights
+from rate_nb.engine.collection import get_dataset
+from rate_nb.envs.tmaze.task import TMaze
 from rate_nb.models.sequence_model import make_model
 from rate_nb.training import TrainingConfig, train
 from rate_nb.trajectories import Trajectories
@@ -77,13 +82,13 @@ learn(Path(sys.argv[1]), augment=augment)
 '''
 
 WRITING = VICTIM + '''
-from rate_nb.engine import checkpoints
+from rate_nb.core import files
 replace, number = os.replace, []
 def dies_the_third_time(*paths):
     number.append(1)
     if len(number) == 3: die()
     replace(*paths)
-checkpoints.os.replace = dies_the_third_time
+files.os.replace = dies_the_third_time
 learn(Path(sys.argv[1]))
 '''
 
@@ -103,21 +108,76 @@ def test_killed_training_goes_on_to_the_same_bits(script, iteration, tmp_path, u
     assert same_weights(learn(tmp_path), undisturbed)
 
 
-INTERRUPTED = VICTIM + '''
+STOPPED = VICTIM + '''
 batches = []
 def augment(batch):
     batches.append(batch)
-    if len(batches) == 26: os.kill(os.getpid(), signal.SIGINT)
+    if len(batches) == 26: os.kill(os.getpid(), getattr(signal, sys.argv[2]))
     return batch
 learn(Path(sys.argv[1]), augment=augment)
 '''
 
 
-def test_interrupted_training_goes_on_to_the_same_bits(tmp_path, undisturbed):
-    stopped = run(INTERRUPTED, tmp_path)
-    assert "KeyboardInterrupt: stopped after iteration 26" in stopped.stderr
+@pytest.mark.parametrize("name, code", [("SIGINT", -signal.SIGINT), ("SIGTERM", -signal.SIGTERM)])
+def test_stopped_training_goes_on_to_the_same_bits(name, code, tmp_path, undisturbed):
+    "Ctrl-C, and how a batch system ends a job: the iteration is finished and saved."
+    stopped = run(STOPPED, tmp_path, name)
+    assert stopped.returncode == code, stopped.stderr
     assert load_tensors(tmp_path/"checkpoint.safetensors")[1]["iteration"] == 26
     assert same_weights(learn(tmp_path), undisturbed)
+
+
+OFTEN = VICTIM + '''
+import json, random, time
+from dataclasses import replace
+import test_kills
+test_kills.TRAINING = replace(test_kills.TRAINING, iterations=400)
+folder, kills, draw, trainings = Path(sys.argv[1]), int(sys.argv[2]), random.Random(0), 0
+learn(folder/"undisturbed")
+while kills:
+    trainings += 1
+    code = None
+    while code != 0 and kills:
+        if not (child := os.fork()):
+            learn(folder/str(trainings))
+            os._exit(0)
+        time.sleep(draw.uniform(0.05, 0.5))
+        os.kill(child, signal.SIGKILL)
+        code = os.waitpid(child, 0)[1]
+        assert code in (0, signal.SIGKILL), code
+        kills -= code != 0
+    learn(folder/str(trainings))
+print(trainings)
+'''
+
+
+@pytest.mark.slow
+def test_two_hundred_kills(tmp_path):
+    "At random moments of trainings, each of which ends with the same bits."
+    often = run(OFTEN, tmp_path, 200)
+    assert often.returncode == 0, often.stderr
+    wanted = load_weights(tmp_path/"undisturbed"/"model.safetensors", toy_model())
+    for number in range(int(often.stdout)):
+        found = load_weights(tmp_path/str(number + 1)/"model.safetensors", toy_model())
+        assert same_weights(found, wanted)
+    print(f"200 kills of {often.stdout.strip()} trainings: the same bits")
+
+# ---- failed ----
+
+def test_a_failed_training_closes_what_it_opened(tmp_path):
+    "Threads, and files, those that are mapped into memory included. The first opens tqdm's thread."
+    def fails(batch): raise OSError("the disk is gone")
+    process, left = psutil.Process(), []
+    task, data = TMaze(3), tmp_path/"data"
+    for number in range(3):
+        with pytest.raises(OSError, match="the disk is gone"):
+            train(task.build_model(partial(make_model, "bc_mlp", segment_length=5)),
+                  get_dataset(task, 20, 0, data, progress=False)[0], TRAINING, task.max_steps,
+                  tmp_path/str(number), augment=fails, progress=False)
+        opened = [*process.open_files(), *process.memory_maps()]
+        left.append((threading.active_count(), process.num_fds(),
+                     sum(str(tmp_path) in file.path for file in opened)))
+    assert left[1] == left[2] and left[2][2] == 0
 
 # ---- saved, and loaded elsewhere ----
 

@@ -196,3 +196,52 @@ def test_command_line_redraws_from_the_wheel(bin, tmp_path):
     told = call(bin/"rate-nb", "repro", "tmaze", cwd=tmp_path)
     assert "runs are in the results store already" in told and "✔" not in told
     assert not list(tmp_path.iterdir())
+
+
+def fails(bin: Path, folder: Path, *words) -> str:
+    "What rate-nb says on its error output, when it refuses."
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([bin/"rate-nb", *words], cwd=folder, env=clean, capture_output=True,
+                          text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (2, "") and not list(folder.iterdir())
+    return done.stderr
+
+
+@pytest.mark.parametrize("words, told", [
+    (["--preset", "paper"], "How long that takes is not known"),
+    (["--seeds", "7"], "That takes about")])
+def test_nothing_is_trained_unasked(bin, tmp_path, words, told):
+    "Rows that did not come with it: the cost, and what to give."
+    said = fails(bin, tmp_path, "repro", "tmaze", *words)
+    assert said.count("\n") == 1 and told in said and "--folder mine" in said
+
+
+def test_the_notebook_asks_first(bin, tmp_path):
+    "Atari at another preset: its notes would be made from data that take hours to collect."
+    code = ("from rate_nb.engine.recipes import Paths, unencoded\n"
+            "from rate_nb.engine.results import noted_data\n"
+            "from rate_nb.envs.atari.study import STUDY\n"
+            "recipe = unencoded(STUDY.recipe('BC', 'paper', game='pong'))\n"
+            "try: noted_data(recipe, 'pong', Paths.under())\n"
+            "except ValueError as error: print(error)")
+    assert "did not come with the package" in python(bin, tmp_path, code)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_named_folder_holds_what_it_holds(bin, tmp_path):
+    "Rows of a folder elsewhere are found there, and those of the package are not mixed in."
+    rows = tmp_path/"elsewhere"/"results"/"tmaze"/"laptop"
+    rows.mkdir(parents=True)
+    for path in (ROOT/"results"/"tmaze"/"laptop").glob("dt-s[01]-*.json"): shutil.copy(path, rows)
+    code = ("from rate_nb import Paths, find_study\n"
+            "for folder in (None, 'elsewhere', 'new'):\n"
+            "    asked = 'figure 5', 'laptop', [0, 1, 2], 'DT', Paths.under(folder)\n"
+            "    print(find_study('tmaze').unanswered(*asked)[1])")
+    assert python(bin, tmp_path, code).split() == ["0", "1", "3"]
+
+
+def test_packed_models_play_from_the_wheel(bin, tmp_path):
+    told = call(bin/"rate-nb", "verify", cwd=tmp_path)
+    played = re.findall(r"(\d+) answers of packed models, played again: (equal|within)", told)
+    assert sum(int(number) for number, _ in played) == 8 and "nothing is wrong" in told
+    assert not list(tmp_path.iterdir())

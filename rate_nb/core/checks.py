@@ -92,10 +92,10 @@ def label(name: str, # of the value, for errors
     Raises ValueError for an empty name, a path, and what no file can be called; TypeError for
     anything but a string."""
     if not isinstance(value, str): raise TypeError(f"{name} is {value!r}: give a string")
-    strange = re.search(r"[/\\\x00-\x1f\x7f\ud800-\udfff]|^[.~]", value)
+    strange = re.search(r"[/\\\x00-\x1f\x7f\ud800-\udfff]|^[.~]|^[A-Za-z]:", value)
     if strange or not value.strip() or len(value.encode()) > 150:
         raise ValueError(f"{name} is {value!r}: give a name without slashes, of 1 to 150 letters, "
-                         "that begins with neither a dot nor ~")
+                         "that does not begin with a dot, ~ or a drive")
     return value
 
 # %% ../../nbs/core/checks.ipynb #c010

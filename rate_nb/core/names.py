@@ -70,6 +70,18 @@ def check_call(what: str, # for messages: "model 'rate'"
         raise ValueError(f"{what}: {error}; its options: ({known})") from None
     return found
 
+# %% ../../nbs/core/names.ipynb #c011e
+def _is_pythons(module): # its name
+    return module.split(".")[0] in sys.stdlib_module_names
+
+def _load_other(place, table): # what is not in a table
+    found = None if _is_pythons(place.split(":")[0]) else load_place(place)
+    named = inspect.isclass(found) or inspect.isroutine(found)
+    if found is None or named and _is_pythons(found.__module__ or ""):
+        raise ValueError(f"{place!r} is part of Python itself, which has no {table.kind}: choose "
+                         f"one of {', '.join(table)}, or name yours")
+    return found
+
 # %% ../../nbs/core/names.ipynb #c012
 _tables, _adopted = {}, {} # kind -> table; kind -> names that came from another process
 
@@ -91,10 +103,8 @@ class Registry(dict):
         if name not in self and ":" not in name:
             raise ValueError(f"unknown {self.kind} {name!r}: choose one of {', '.join(self)}, "
                              "or name yours as 'package.module:Name'")
-        if name not in self and name.split(":")[0].split(".")[0] in sys.stdlib_module_names:
-            raise ValueError(f"{name!r} is part of Python itself, which has no {self.kind}: choose "
-                             f"one of {', '.join(self)}, or name yours")
-        found = self.get(name, name)
+        if name not in self: return _load_other(name, self)
+        found = self[name]
         return load_place(found) if isinstance(found, str) else found
 
     def find_for(self, name: str, /, *given, # what it will be called with

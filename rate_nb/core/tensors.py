@@ -24,7 +24,7 @@ def tensors_hash(
     "SHA-256 of the facts, and of name, dtype, shape and bytes of every tensor, by name."
     digest = hashlib.sha256(f'{json.dumps(told)}\n'.encode())
     for name in sorted(tensors):
-        tensor = tensors[name].detach()
+        tensor = tensors[name]
         line = json.dumps([name, str(tensor.dtype), list(tensor.shape)])
         digest.update(f'{line}\n'.encode())
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
@@ -41,7 +41,7 @@ def write_tensors(
     Raises TypeError for a header that JSON cannot hold."""
     # one entry, because several come back in any order
     told = json.dumps(header, sort_keys=True)
-    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    copies = {name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}
     noted = {'header': told, 'sha256': tensors_hash(copies, told)}
     with written_whole(path) as temporary: save_file(copies, temporary, metadata=noted)
 

@@ -6,7 +6,6 @@
 __all__ = ['play_round', 'first_seed', 'play_rounds', 'collect', 'collect_to_disk', 'bring_to_disk', 'get_dataset']
 
 # %% ../../nbs/engine/collection.ipynb #c003
-import importlib
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,6 +17,7 @@ from tqdm.auto import tqdm
 
 from ..core.checks import Flag, Whole
 from ..core.frames import last_stacks, stacked
+from ..core.names import load_place
 from ..core.spaces import conform, to_array
 from .storage import GrowingDataset, dataset_folder, load_dataset, one_at_a_time
 from .tasks import Expert, Task
@@ -164,8 +164,7 @@ def bring_to_disk(
     progress: bool = True,  # show bars
 ) -> None:
     "Have the task's data source bring its episodes, and save them. Raises what the source raises."
-    module, function = task.data_source.split(':')
-    bring = getattr(importlib.import_module(module), function)
+    bring = load_place(task.data_source)
     rounds, about = bring(task, num_trajectories, seed, folder.parent, progress)
     growing = GrowingDataset(folder, task, seed, task.data_source)
     growing.discard()

@@ -20,7 +20,7 @@ from pandas.api.types import is_numeric_dtype
 from pandas.io.formats.style import Styler
 
 from ..core.checks import Choice, Number
-from .style import MARKERS, method_colours
+from .style import MARKERS, mark_mixed, method_colours
 
 # %% ../../nbs/engine/figures.ipynb #c012
 def check_columns(frame: pd.DataFrame, **columns) -> None:  # argument -> column that it names
@@ -257,7 +257,7 @@ def curves(
     finish_axes(ax, panels, marks, published=len(theirs) > 0)
     show_possible(ax, limits)
     ax.set(xlabel=x.replace('_', ' '), ylabel=y.replace('_', ' '))
-    return ax
+    return mark_mixed(ax, frame)
 
 # %% ../../nbs/engine/figures.ipynb #c018i
 def checked_reference(empty, reference, reference_error, interval, x, y, hue) -> pd.DataFrame:
@@ -338,7 +338,7 @@ def score_points(
     ax.grid(False, axis='x')
     if x != hue: ax.legend(loc='center left', bbox_to_anchor=(1, 0.5))
     show_possible(ax, limits)
-    return ax
+    return mark_mixed(ax, frame)
 
 # %% ../../nbs/engine/figures.ipynb #c024c
 def draw_points(

@@ -97,15 +97,20 @@ def _told(trajectories: Trajectories, task: Task) -> dict:
     missing, spec = [name for name in ENDS if getattr(trajectories, name) is None], _env_spec(task)
     return {'not_recorded': missing} | ({} if spec is None else {'env_spec': spec})
 
-# %% ../../nbs/engine/minari.ipynb #c127x
-def _free_place(dataset_id: str) -> tuple[Path, Path]:
-    "The local Minari store, and the folder in it that belongs to an id."
+# %% ../../nbs/engine/minari.ipynb #c127w
+def _check_id(dataset_id: str) -> None:
+    "Minari takes any path for an id; ours has the form of one."
     from minari.dataset.minari_dataset import parse_dataset_id
-    from minari.storage import get_dataset_path
     try: parse_dataset_id(dataset_id)
     except (ValueError, TypeError):  # a TypeError where there is no version
         raise ValueError(f'{dataset_id!r} is no Minari id: give letters, digits, - and _ '
                          'in the form namespace/name-v0') from None
+
+# %% ../../nbs/engine/minari.ipynb #c127x
+def _free_place(dataset_id: str) -> tuple[Path, Path]:
+    "The local Minari store, and the folder in it that belongs to an id."
+    from minari.storage import get_dataset_path
+    _check_id(dataset_id)
     store, place = get_dataset_path(), get_dataset_path(dataset_id)
     if place.exists():
         raise FileExistsError(f'Minari dataset {dataset_id} exists already: raise its version, '
@@ -140,15 +145,22 @@ def to_minari(
         move_into_place(passing / place.relative_to(store), place)
 
 # %% ../../nbs/engine/minari.ipynb #c128b
+def _damaged(dataset_id, error): # an error to raise
+    return ValueError(f"Minari dataset {dataset_id} cannot be read ({error}): delete it from the "
+                      "store, and fetch it again")
+
+
 def _open(dataset_id: str, download: bool):
     "Minari's dataset, if its spaces can become arrays."
     import minari
+    _check_id(dataset_id)
     try:
         dataset = minari.load_dataset(dataset_id, download=download)
     except FileNotFoundError:
         raise FileNotFoundError(f'no Minari dataset {dataset_id} in the local store: '
                                 'pass download=True, or set MINARI_DATASETS_PATH to the store '
                                 'that has it') from None
+    except ValueError as error: raise _damaged(dataset_id, error) from None
     if isinstance(dataset.action_space, (gym.spaces.Dict, gym.spaces.Tuple)):
         raise ValueError(f'Minari dataset {dataset_id} has composed actions '
                          f'({dataset.action_space}): give one whose actions are one array')
@@ -167,7 +179,8 @@ def from_minari(
     Raises FileNotFoundError if the dataset is not there, ValueError if it cannot become arrays."""
     dataset = _open(dataset_id, download)
     missing = dataset.storage.metadata.get('not_recorded', ())
-    episodes = sorted(dataset.iterate_episodes(), key=lambda episode: episode.id)
+    try: episodes = sorted(dataset.iterate_episodes(), key=lambda episode: episode.id)
+    except (OSError, KeyError, RuntimeError) as error: raise _damaged(dataset_id, error) from None
     told = {}
     if 'terminated' not in missing:
         told['terminated'] = [episode.terminations[-1] for episode in episodes]

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PACKAGE', 'PACKAGES', 'COMMITTED', 'UNCOMMITTED', 'UNKNOWN', 'TRUSTED', 'repository', 'uncommitted', 'git_commit',
-           'simulators', 'versions', 'processor', 'PeakMemory', 'code_of', 'check_committed']
+           'simulators', 'versions', 'processor', 'PeakMemory', 'code_of', 'check_committed', 'numerics_of',
+           'say_mixed']
 
 # %% ../../nbs/engine/provenance.ipynb #c003
 import os
@@ -45,6 +46,7 @@ def _git(root, *words): # what git says; None if it fails, or is not there
     except OSError: return None
     return None if told.returncode else told.stdout.rstrip("\n")
 
+# %% ../../nbs/engine/provenance.ipynb #c009b
 def _root_with_history(package): # None outside a repository of our own
     root = repository(package)
     top = root and _git(root, "rev-parse", "--show-toplevel")
@@ -57,6 +59,7 @@ def uncommitted(package: Path = PACKAGE) -> list[str]: # their paths, below the 
     told = root and _git(root, "status", "--porcelain", "--untracked-files=all", "--", "rate_nb")
     return [line[3:] for line in (told or "").splitlines()]
 
+# %% ../../nbs/engine/provenance.ipynb #c010b
 def git_commit(package: Path = PACKAGE) -> str | None: # None: unknown
     "The commit that the library stands at, with `+` if its files differ from it."
     root = _root_with_history(package)
@@ -75,6 +78,7 @@ def simulators(module: str, # that defines a task, such as rate_nb.envs.minigrid
     extra = found and re.compile(rf"""extra == ['"]{found[1].replace('_', '-')}['"]""")
     return [re.match(r"[\w.-]+", need)[0] for need in needs or () if extra.search(need)]
 
+# %% ../../nbs/engine/provenance.ipynb #c017b
 def versions(modules: Iterable[str] = (), # that define the tasks which are played
             ) -> dict[str, str]: # name -> version; what is not installed is left out
     "Versions of the packages that count, and of the simulators of some tasks."
@@ -113,11 +117,12 @@ class PeakMemory:
 # %% ../../nbs/engine/provenance.ipynb #c027
 COMMITTED, UNCOMMITTED, UNKNOWN = "committed", "uncommitted", "unknown"
 
-def code_of(commits: Iterable[str | None]) -> str:
-    "Whether somebody else can look up the code of all these commits."
-    found = list(commits)
-    if any(commit and commit.endswith("+") for commit in found): return UNCOMMITTED
-    return COMMITTED if found and None not in found else UNKNOWN
+def code_of(row: dict) -> str:
+    "Whether somebody else can look up all code that had a part in a row."
+    commits = {row.get("commit"), *(start["commit"] for start in row["training"].get("starts", [])),
+               *(answer.get("made", row).get("commit") for answer in row["measurements"].values())}
+    if any(commit and commit.endswith("+") for commit in commits): return UNCOMMITTED
+    return UNKNOWN if None in commits else COMMITTED
 
 # %% ../../nbs/engine/provenance.ipynb #c030
 TRUSTED = ("laptop", "paper") # presets whose rows are committed
@@ -134,3 +139,15 @@ def check_committed(results: Path, # where a row is to be written
         raise ValueError(f"results/{preset} of this project takes rows of committed code alone, "
                          f"and {changed[0]}{more} differs from the last commit: commit it, or "
                          "give another folder, such as Paths.under('out')")
+
+# %% ../../nbs/engine/provenance.ipynb #pm02
+def numerics_of(told: dict) -> int: # of a row, or of what is known of a training
+    "The version of the arithmetic; those that do not note it are of version 1."
+    return told.get("numerics", 1)
+
+# %% ../../nbs/engine/provenance.ipynb #pm02b
+def say_mixed(numerics: Iterable[int] # of all rows that are shown
+             ) -> str: # empty if they agree
+    "Which arithmetics are mixed, in words."
+    found = sorted({int(number) for number in numerics})
+    return f"mixes arithmetic {' and '.join(map(str, found))}" if found[1:] else ""

@@ -23,7 +23,7 @@ from .collection import get_dataset
 from .tasks import Task, make_task
 from ..models.sequence_model import SequenceModel, make_model
 from .checkpoints import NUMERICS
-from .packed_rows import repository
+from .provenance import repository
 from ..training import TrainingConfig
 from ..core.windows import Windows
 from ..trajectories import Trajectories
@@ -227,8 +227,7 @@ class Paths:
         """All three paths in one folder.
 
         None: the repository that holds the library, or else the current folder."""
-        if folder is None:
-            folder = repository() or Path.cwd()
+        if folder is None: folder = repository() or Path.cwd()
         return cls(*(folder_path("folder", folder)/name for name in ("results", "runs", "data")))
 
     def row(self, recipe: Recipe) -> Path:

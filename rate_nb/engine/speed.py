@@ -25,9 +25,9 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..acting import Agent
-from ..core.checks import Number, Whole
+from ..core.checks import Number, Whole, label
 from .recipes import Paths
-from .runs import PACKAGES, PeakMemory, git_commit
+from .provenance import PACKAGES, PeakMemory, git_commit
 from ..core.files import write_json
 from ..models.sequence_model import SequenceModel, make_model
 from ..training import TrainingConfig, trajectory_losses
@@ -259,7 +259,8 @@ def main(
     name: str = "this_machine",  # of the file in results/speed
 ):
     "Measure training and acting here, print a table, and write results/speed/<name>.json"
-    result, path = measure_all(), Paths.under().results/"speed"/f"{name}.json"
+    path = Paths.under().results/"speed"/f"{label('name', name)}.json"
+    result = measure_all()
     print(pd.json_normalize(result).T.to_string(header=False))
     write_json(path, result)
     print("written:", path.name)

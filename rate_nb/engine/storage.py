@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['ARRAYS', 'OPTIONAL_ARRAYS', 'PER_EPISODE', 'MUCH', 'NOTHING', 'make_origin', 'make_manifest', 'move_into_place',
-           'check_disk', 'save_dataset', 'load_dataset', 'npy_header', 'append_rows', 'check_rows', 'check_arrays',
-           'finish_dataset', 'GrowingDataset', 'append_round', 'dataset_folder', 'one_at_a_time']
+           'check_disk', 'save_dataset', 'load_dataset', 'check_arrays', 'finish_dataset', 'GrowingDataset',
+           'append_round', 'dataset_folder', 'one_at_a_time']
 
 # %% ../../nbs/engine/storage.ipynb #s003
 import hashlib
-import io
 import json
 import math
 import os
@@ -20,6 +19,7 @@ from collections.abc import Iterable
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 import rate_nb
 from ..core.checks import Flag, Whole, label
 from ..core.files import read_json, write_json
+from ..core.growing import append_rows, check_rows
 from ..core.frames import FrameStacks, last_stacks, stacked
 from .tasks import Task
 from ..core.facts import array_hash
@@ -215,45 +216,11 @@ def _read_array(path: Path, mmap: bool) -> np.ndarray:
     if not path.exists():
         raise FileNotFoundError(f'{path} is missing: delete the folder and collect again')
     try:
-        return np.load(path, mmap_mode='r' if mmap else None, allow_pickle=False)
-    except (ValueError, EOFError, OSError):
+        if mmap: return np.lib.format.open_memmap(path, mode='r')
+        with open(path, 'rb') as file: return np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, EOFError, OSError, MemoryError, TokenError):  # of the data, or its header
         raise ValueError(f'{path} is truncated or no npy file: '
                          'delete the folder and collect again') from None
-
-# %% ../../nbs/engine/storage.ipynb #c059
-def npy_header(
-    dtype: np.dtype,
-    shape: tuple,  # (rows, ...)
-) -> bytes:  # as many, however many rows
-    "What stands before the rows in an npy file."
-    with io.BytesIO() as file:
-        facts = {'descr': np.lib.format.dtype_to_descr(dtype), 'fortran_order': False,
-                 'shape': tuple(shape)}
-        np.lib.format.write_array_header_1_0(file, facts)
-        return file.getvalue()
-
-# %% ../../nbs/engine/storage.ipynb #c059b
-def append_rows(
-    path: Path,  # an npy file; none is needed if `start` is 0
-    array: np.ndarray,  # (n, ...) rows to add, n at least 1
-    start: int,  # rows of the file that count; what stands behind them is cut off
-) -> None:
-    """Let an npy file grow: afterwards it is, byte for byte, what `np.save` would write of all rows.
-
-    Raises ValueError for a file that has fewer rows than count."""
-    array = np.ascontiguousarray(array)
-    header = npy_header(array.dtype, (start + len(array), *array.shape[1:]))
-    place = len(header) + start * array[0].nbytes
-    with open(path, 'r+b' if start else 'wb') as file:
-        if os.fstat(file.fileno()).st_size < (place if start else 0):  # zeros would fill the gap
-            raise ValueError(f'{path} has not the {start} rows that were noted: delete the folder '
-                             'and collect again')
-        file.write(header)
-        file.seek(place)
-        file.truncate()
-        file.write(array.data)
-        file.flush()
-        os.fsync(file.fileno())  # on the disk, before anybody notes that it is
 
 # %% ../../nbs/engine/storage.ipynb #c062
 NOTHING = {'episodes': 0, 'steps': 0, 'arrays': None}  # progress of a dataset that is not begun
@@ -267,31 +234,6 @@ def _read_progress(unfinished: Path, origin: dict) -> dict:
     same = progress.pop('origin', None) == json.loads(json.dumps(origin))
     known = progress.keys() == NOTHING.keys() and isinstance(progress['arrays'], dict)
     return progress if same and known else NOTHING
-
-# %% ../../nbs/engine/storage.ipynb #c062b
-def check_rows(
-    path: Path,  # an npy file that is still growing
-    rows: int,  # that count
-    noted: dict,  # dtype, shape of a row, and sha256 of the bytes of these rows
-):  # the hash (hashlib's), to go on with
-    """Compare the rows that count with their hash; header and end of the file are put right.
-
-    Raises ValueError for rows that are missing or changed."""
-    dtype, shape = np.dtype(noted['dtype']), (rows, *noted['shape'])
-    header, left = npy_header(dtype, shape), dtype.itemsize * math.prod(shape)
-    digest = hashlib.sha256()
-    with open(path, 'r+b') if path.exists() else io.BytesIO() as file:
-        file.seek(len(header))
-        while left and (part := file.read(min(left, 2**24))):
-            digest.update(part)
-            left -= len(part)
-        if left or digest.hexdigest() != noted['sha256']:
-            raise ValueError(f'{path} has lost or changed some of the {rows} rows that were noted: '
-                             'delete its folder to collect again')
-        file.truncate()
-        file.seek(0)
-        file.write(header)
-    return digest
 
 # %% ../../nbs/engine/storage.ipynb #c062e
 def _kinds(arrays: dict) -> dict: # name -> dtype and shape of a row

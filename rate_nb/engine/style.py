@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OKABE_ITO', 'METHOD_COLOURS', 'FURTHER_COLOURS', 'MARKERS', 'TITLE_HEIGHT', 'GAP', 'method_colours', 'assign_colours',
-           'set_style', 'save_figure', 'video_page', 'save_video']
+           'set_style', 'mark_mixed', 'save_figure', 'video_page', 'save_video']
 
 # %% ../../nbs/engine/style.ipynb #c003
 import hashlib
@@ -12,11 +12,14 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
-from ..core.checks import Choice, Whole
+from ..core.checks import Choice, Whole, label
 from ..core.files import written_whole
+from .provenance import say_mixed
 
 # %% ../../nbs/engine/style.ipynb #c006
 OKABE_ITO = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000', '#7F7F7F')
@@ -75,6 +78,16 @@ def set_style() -> None:
         'axes.prop_cycle': plt.cycler(color=OKABE_ITO), 'lines.linewidth': 1.8,
         'lines.markersize': 5})
 
+# %% ../../nbs/engine/style.ipynb #mx01
+def mark_mixed(
+    ax: Axes,
+    frame: pd.DataFrame,  # what is drawn; column `numerics`, if it comes from the results store
+) -> Axes:  # the same
+    "Say in the figure if it mixes arithmetics."
+    if words := say_mixed(frame.get('numerics', ())):
+        ax.set_title(words, loc='right', fontsize=8, fontweight='normal', color=OKABE_ITO[1])
+    return ax
+
 # %% ../../nbs/engine/style.ipynb #c048x
 def save_figure(
     fig: Figure,
@@ -85,9 +98,7 @@ def save_figure(
     """Write a figure in every format, atomically and without a date.
 
     Raises ValueError if `name` is a path or a format is unknown."""
-    if not isinstance(name, str) or not name or Path(name).name != name:
-        raise ValueError(f'figure name {name!r} is a path or no name: '
-                         'give the folder as argument folder')
+    name = label('figure name', name)
     if not isinstance(formats, (tuple, list)):
         raise TypeError(f'formats are {formats!r}: give a tuple of suffixes')
     for suffix in formats: Choice(fig.canvas.get_supported_filetypes())('suffix in formats', suffix)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm.auto import tqdm
 
-from ...core.checks import Flag, Whole
+from ...core.checks import Flag, Whole, label
 from ...core.frames import FrameStacks
 from ...engine.tasks import Task
 from ...trajectories import Trajectories
@@ -140,8 +140,7 @@ def replay_folder(
     """The folder of a training, below that which RATE_DQN_REPLAY names.
 
     Raises FileNotFoundError with the remedy."""
-    if not isinstance(game, str): raise TypeError(f'game is {game!r}: give the name of a game')
-    training = Whole(1, most=5)('training', training)
+    game, training = label('game', game), Whole(1, most=5)('training', training)
     root, name = os.environ.get('RATE_DQN_REPLAY'), game.capitalize()
     advice = ADVICE.format(name, training)
     if root is None:

@@ -18,7 +18,7 @@ from gymnasium.vector import AutoresetMode
 
 from ...core.checks import Choice, Flag, Whole, check_fields
 from ...engine.streams import NumberedEnv, as_option, episode_facts, noise, whole_range
-from ...engine.tasks import Task
+from ...engine.tasks import Task, added
 from ...engine.vector import NumpyVectorEnv
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c006
@@ -174,7 +174,7 @@ def _length(name, value): return as_option(corridor_range(value))  # a rule for 
 class TMaze(MazeTask):
     "Passive T-Maze with corridors of one length, or of lengths drawn from an inclusive range."
     corridor_length: int | tuple[int, int]  # cells from the start to the junction
-    balanced: bool = False  # cues by turns, as many up as down; otherwise drawn
+    balanced: bool = added(False)  # cues by turns, as many up as down; otherwise drawn
 
     def __post_init__(self):
         check_fields(self, corridor_length=_length, balanced=Flag())
@@ -193,10 +193,6 @@ class TMaze(MazeTask):
     @property
     def max_steps(self) -> int:
         return corridor_range(self.corridor_length)[1] + 2
-
-    def options(self) -> dict:
-        "As those of any task; `balanced` is left out where it is off."
-        return {name: value for name, value in super().options().items() if value is not False}
 
     def make_env(self, render_mode=None): return TMazeEnv(render_mode=render_mode, **self.options())
 
