@@ -13,20 +13,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import convert_to_fp32
 from gymnasium.spaces import Discrete
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from .core.checks import Choice, Flag, Number, Whole, check_fields
 from .core.spaces import (CODES, array_space, check_bounds, check_facts, conform,
                                  conform_shape)
 from .encoders import fit_to_data
+from .engine.distributed import (accelerated, add_up, answering, lengths_of_all,
+                                        own_share, random_states, restore_random_state,
+                                        share_weights, told_by_first)
 from .engine.checkpoints import (default_fingerprint, deferred_interrupt, load_tensors,
                                         restore_training_state, save_model, save_tensors,
                                         training_state)
@@ -130,30 +134,32 @@ def trajectory_losses(model: SequenceModel,
                       bptt: int, # segments that share one backward pass
                       segment_loss: str | None = None, # "mean": mean of the segments' means
                       through: Callable | None = None, # computes a segment; None: the model itself
+                      of_all: Tensor | None = None, # steps of all trajectories, if these are a part
                      ) -> Iterator[Tensor]: # () each; their sum ("mean": each) is a loss a step
     """The loss of a batch in pieces of `bptt` segments, between which no gradient flows.
 
-    `through` is accelerate's wrapper of the model. Raises ValueError for a batch of padding."""
+    Where processes share a batch out, their losses add up to that of the batch; who has nothing
+    left to read gets zeros. Raises ValueError for a batch of padding."""
     bptt = Whole(1)("bptt", bptt)
     segment_loss = Choice(("mean",), optional=True)("segment_loss", segment_loss)
     lengths = trajectory.mask.sum(1)
     if (lengths.diff() > 0).any(): # those that still run later are to be a prefix of the batch
         trajectory = select_rows(trajectory, lengths.argsort(descending=True, stable=True))
-    num_steps, pending = lengths.sum(), []
-    if not num_steps:
+    steps = _steps_in_segments(lengths if of_all is None else of_all, model.segment_length)
+    if not sum(steps):
         raise ValueError("a batch without a single real step: there is nothing to learn from")
     def cut(number, memory): return memory if number % bptt else detached(memory)
     reading = model.read(trajectory, cut, drop_ended=True, through=through)
-    for number, (segment, output) in enumerate(reading, start=1):
-        share = 1 if segment_loss == "mean" else segment.mask.sum() / num_steps
-        pending.append(model.head.loss(output, segment.action, segment.mask) * share)
-        if number % bptt == 0:
-            yield _together(pending, segment_loss)
-            pending = []
-    if pending: yield _together(pending, segment_loss)
+    for first in range(0, len(steps), bptt):
+        losses, piece = [lengths.new_zeros((), dtype=torch.float)], steps[first:first + bptt]
+        for of_segment, (segment, output) in zip(piece, reading):
+            share = segment.mask.sum() / (of_segment if segment_loss else sum(steps))
+            losses.append(model.head.loss(output, segment.action, segment.mask) * share)
+        yield sum(losses) / (len(piece) if segment_loss else 1)
 
-def _together(losses, segment_loss):
-    return sum(losses) / (len(losses) if segment_loss == "mean" else 1)
+def _steps_in_segments(lengths, segment_length): # real steps in each segment, of all trajectories
+    starts = range(0, int(lengths.max()), segment_length)
+    return [int((lengths - start).clamp(0, segment_length).sum()) for start in starts]
 
 # %% ../nbs/course/08_gradients_through_memory.ipynb #c029b
 def fit_to_model(trajectories: Trajectories | Windows, # any data
@@ -232,7 +238,6 @@ class _Run:
     checkpoint: Path
     fingerprint: str
     accelerator: Accelerator
-    wrapped: nn.Module                   # the model, as accelerate runs it
     optimizer: torch.optim.Optimizer
     iteration: int = 0                   # how many are done
     log: _Log | None = None
@@ -241,13 +246,13 @@ class _Run:
         return self.iteration % every == 0 or self.iteration == self.config.iterations
 
     def save(self):
+        state = training_state(self.model, self.optimizer) | random_states(self.accelerator)
         if not self.accelerator.is_main_process: return
-        save_tensors(self.checkpoint, training_state(self.model, self.optimizer),
-                     fingerprint=self.fingerprint, iteration=self.iteration,
-                     history=self.log.history)
+        save_tensors(self.checkpoint, state, fingerprint=self.fingerprint,
+                     iteration=self.iteration, history=self.log.history)
 
     def resume(self):
-        header = {"iteration": 0, "history": []}
+        tensors, header = {}, {"iteration": 0, "history": []}
         if self.checkpoint.exists():
             tensors, header = load_tensors(self.checkpoint, self.fingerprint)
             try: restore_training_state(tensors, self.model, self.optimizer)
@@ -255,56 +260,62 @@ class _Run:
                 raise ValueError(f"{self.checkpoint.name} is of another model: use another folder, "
                                  "or delete it") from None
         self.iteration, self.log = header["iteration"], _Log(header["history"])
+        restore_random_state(tensors, self.config.seed, self.iteration, self.accelerator)
 
 # %% ../nbs/course/08_gradients_through_memory.ipynb #c032q
-@contextmanager
-def _tracked(tracker, folder): # an Accelerator; its log is closed however the training ends
-    accelerator = Accelerator(log_with=tracker, project_dir=folder)
-    try:
-        accelerator.init_trackers("log")
-        yield accelerator
-    finally: accelerator.end_training()
-
 def _start(accelerator, model, trajectories, config, length, augment, folder, fingerprint): # a _Run
+    model.to(accelerator.device).train()
+    share_weights(model, accelerator)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=config.betas,
                                   weight_decay=config.weight_decay)
-    wrapped, optimizer = accelerator.prepare(model.train(), optimizer)
     run = _Run(model, trajectories, config, length, augment, folder/"checkpoint.safetensors",
-               fingerprint, accelerator, wrapped, optimizer)
+               fingerprint, accelerator, accelerator.prepare(optimizer))
     run.resume()
     return run
 
 # %% ../nbs/course/08_gradients_through_memory.ipynb #c032b
-def _own_indices(run, iteration): # this process's share of a batch, longest first
-    config, accelerator, lengths = run.config, run.accelerator, run.trajectories.lengths
+def _drawn(run, iteration): # the trajectories of a batch
+    config, lengths = run.config, run.trajectories.lengths
     longest = config.longest_trajectory(iteration)
     allowed = np.flatnonzero(lengths <= longest)
     if not len(allowed):
         raise ValueError(f"the curriculum allows {longest} steps at iteration {iteration}, and "
                          f"the shortest trajectory has {lengths.min()}")
-    chosen = batch_indices(len(allowed), config.batch_size, iteration, config.seed)
-    indices = allowed[chosen[accelerator.process_index::accelerator.num_processes]]
-    return indices[np.argsort(-lengths[indices], kind="stable")]
+    return allowed[batch_indices(len(allowed), config.batch_size, iteration, config.seed)]
+
+def _own_indices(run, iteration): # this process's share of a batch, longest first
+    processes = run.accelerator.process_index, run.accelerator.num_processes
+    return own_share(_drawn(run, iteration), run.trajectories.lengths, *processes)
 
 # %% ../nbs/course/08_gradients_through_memory.ipynb #c032e
-def _learn(run, batch): # mean loss of the batch, norm of the last gradient
-    losses, norm, config = [], None, run.config
-    for loss in trajectory_losses(run.model, batch, config.bptt, config.segment_loss, run.wrapped):
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            raise FloatingPointError(f"the loss is {losses[-1]} at iteration {run.iteration}: "
-                                     "lower learning_rate or max_grad_norm, or look at the data; "
-                                     "the last checkpoint is from before")
-        run.accelerator.backward(loss)
-        if config.update == "segment": norm = _update(run)
-    if config.update == "batch": norm = _update(run)
-    return _together(losses, config.segment_loss), norm
+def _compute(run, segment, memory): # in the precision that was chosen for accelerate
+    with run.accelerator.autocast(): told = run.model(segment, memory)
+    return told if run.accelerator.mixed_precision == "no" else convert_to_fp32(told)
 
-def _update(run): # norm of the gradient, before it is scaled down
+def _learn(run, batch): # mean loss of the batch, norm of the last gradient
+    config, losses, pending = run.config, [], []
+    of_all = lengths_of_all(batch.mask.sum(1), run.accelerator)
+    for loss in trajectory_losses(run.model, batch, config.bptt, config.segment_loss,
+                                  partial(_compute, run), of_all):
+        if loss.requires_grad: run.accelerator.backward(loss)
+        pending.append(loss.item())
+        if config.update == "segment":
+            told, norm = _update(run, pending)
+            losses, pending = losses + told, []
+    if config.update == "batch": losses, norm = _update(run, pending)
+    return sum(losses) / (len(losses) if config.segment_loss else 1), norm
+
+# %% ../nbs/course/08_gradients_through_memory.ipynb #c032h
+def _update(run, losses): # losses of all processes; norm of the gradient before it is scaled down
+    losses = add_up(run.model.parameters(), losses, run.accelerator)
+    if not math.isfinite(sum(losses)):
+        raise FloatingPointError(f"the loss is {sum(losses)} at iteration {run.iteration}: "
+                                 "lower learning_rate or max_grad_norm, or look at the data; "
+                                 "the last checkpoint is from before")
     norm = run.accelerator.clip_grad_norm_(run.model.parameters(), run.config.max_grad_norm)
     run.optimizer.step()
     run.optimizer.zero_grad()
-    return float(norm)
+    return losses, float(norm)
 
 # %% ../nbs/course/08_gradients_through_memory.ipynb #c032u
 def _iterate(run): # what the history says of this iteration
@@ -324,10 +335,7 @@ def _iterate(run): # what the history says of this iteration
 # %% ../nbs/course/08_gradients_through_memory.ipynb #c032g
 _TAKEN = {"iteration", "loss", "gradient_norm", "learning_rate", "seconds", "data_seconds"}
 
-def _observe(run, on_checkpoint): # whether anything was added to the history
-    done = any(line["iteration"] == run.iteration and "loss" not in line
-               for line in run.log.history)
-    if on_checkpoint is None or done: return False
+def _told(run, on_checkpoint): # what it says, as JSON holds it
     told = on_checkpoint(run.iteration, run.model)
     if not isinstance(told, (dict, type(None))):
         raise TypeError(f"on_checkpoint returned {told!r}: return a dict of numbers, or None")
@@ -335,8 +343,13 @@ def _observe(run, on_checkpoint): # whether anything was added to the history
         raise ValueError(f"on_checkpoint returned {', '.join(sorted(taken))}, and the history says "
                          "that itself: choose another name")
     # numpy's and torch's numbers, too
-    told = json.loads(json.dumps(told or {}, default=lambda number: number.tolist()))
-    run.log.add(run.iteration, **told)
+    return json.loads(json.dumps(told or {}, default=lambda number: number.tolist()))
+
+def _observe(run, on_checkpoint): # whether anything was added to the history
+    done = any(line["iteration"] == run.iteration and "loss" not in line
+               for line in run.log.history)
+    if on_checkpoint is None or done: return False
+    run.log.add(run.iteration, **told_by_first(lambda: _told(run, on_checkpoint), run.accelerator))
     run.model.train()
     return True
 
@@ -355,10 +368,13 @@ def _loop(run, interrupted, progress, log_every, checkpoint_every, on_checkpoint
             if run.due(checkpoint_every):
                 run.save()
                 if _observe(run, on_checkpoint): run.save()
-            if interrupted():
+            if _anybody(run, interrupted()):
                 run.save()
                 raise KeyboardInterrupt(f"stopped after iteration {run.iteration}; the same call "
                                         "continues from there")
+
+def _anybody(run, said): # whether one process says so
+    return any(add_up((), [said], run.accelerator))
 
 # %% ../nbs/course/08_gradients_through_memory.ipynb #c031
 def train(model: SequenceModel, # is trained in place
@@ -389,8 +405,9 @@ def train(model: SequenceModel, # is trained in place
     (folder := Path(folder).expanduser()).mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     fit_to_data(model, fitted.observations)
-    with deferred_interrupt() as interrupted, _tracked(tracker, folder) as accelerator:
+    with deferred_interrupt() as interrupted, accelerated(tracker, folder) as accelerator:
         run = _start(accelerator, model, fitted, config, length, augment, folder, fingerprint)
         _loop(run, interrupted, progress, log_every, checkpoint_every, on_checkpoint)
-        save_model(folder/"model.safetensors", model, fingerprint)
+        if accelerator.is_main_process: save_model(folder/"model.safetensors", model, fingerprint)
+        with answering(): accelerator.wait_for_everyone()
     return run.log.history

@@ -1,0 +1,97 @@
+"""Training in two processes on a CPU, by gloo: what one process finds, two find together."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).resolve().parent
+SECONDS = 240
+
+
+def run(case: str, folder: Path, processes: int = 2, **environment) -> list:
+    "What each process told. A process that hangs is killed, and the test fails."
+    folder.mkdir(parents=True, exist_ok=True)
+    start = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1",
+                                "PYTHONPATH": str(HERE.parent)} | environment
+    done = subprocess.run([sys.executable, *(start if processes > 1 else []), HERE/"processes.py",
+                           case, folder], env=environment, capture_output=True, text=True,
+                          timeout=SECONDS)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads((folder/f"told-{n}.json").read_text()) for n in range(processes)]
+
+
+def difference(one: dict, other: dict) -> float:
+    "The largest difference of two models' weights."
+    return max(np.abs(np.subtract(one[name], other[name])).max(initial=0) for name in one)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory): # all cases but those that need processes of their own
+    first, second = run("one_after_the_other", tmp_path_factory.mktemp("two"))
+    return {case: (told, second[case]) for case, told in first.items()}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory): return run("methods", tmp_path_factory.mktemp("one"), processes=1)[0]
+
+
+def test_all_processes_have_equal_weights(two):
+    first, second = two["methods"]
+    for way, told in first.items(): assert told["weights"] == second[way]["weights"], way
+    first, second = two["own_start"] # models that were not seeded alike
+    assert first["weights"] == second["weights"]
+
+
+def test_two_processes_learn_what_one_learns(two, alone):
+    "Loss, norm of the gradient, and weights after four steps; episodes of 1 to 12 steps."
+    first, second = two["methods"]
+    for way, told in alone.items():
+        assert first[way]["losses"] == second[way]["losses"], way
+        np.testing.assert_allclose(first[way]["losses"], told["losses"], rtol=1e-5, err_msg=way)
+        np.testing.assert_allclose(first[way]["norms"], told["norms"], rtol=1e-4, err_msg=way)
+        # AdamW divides by the size of a gradient, which makes much of a rounding where it is tiny
+        assert difference(first[way]["weights"], told["weights"]) < 1e-3, way
+    assert len(alone) == 30
+
+
+def test_one_process_plays_for_all(two):
+    first, second = two["scores"]
+    assert first["scores"] == second["scores"] == [2., 4.]
+    assert (first["played"], second["played"], first["logs"]) == ([2, 4], [], 1)
+
+
+def test_failure_of_the_one_is_told_to_all(two):
+    assert two["score_fails"] == (
+        "OSError: the disk is full",
+        "RuntimeError: the first process failed: OSError: the disk is full")
+
+
+def test_batch_smaller_than_the_number_of_processes(two):
+    assert all("a batch of 1 for 2 processes" in told for told in two["too_small"])
+
+
+def test_continued_to_the_same_bits(two):
+    "With dropout, whose random numbers differ from process to process."
+    for told in two["resumed"]:
+        assert told["begun"] == 2
+        assert told["parts"]["weights"] == told["whole"]["weights"]
+
+
+def test_continued_by_another_number_of_processes(tmp_path):
+    "Begun by one process, continued by two: the losses are those of one without a break."
+    whole, = run("continued", tmp_path/"whole", processes=1)
+    run("begun", tmp_path/"more", processes=1)
+    first, second = run("continued", tmp_path/"more")
+    np.testing.assert_allclose(first["losses"], whole["losses"], rtol=1e-5)
+    assert len(first["losses"]) == 5 and first["weights"] == second["weights"]
+
+
+def test_lost_process_is_told_and_nothing_hangs(tmp_path):
+    with pytest.raises(FileNotFoundError): run("lost", tmp_path) # the one that is gone
+    told = json.loads((tmp_path/"told-0.json").read_text(encoding="utf-8"))
+    assert "another process of this training has ended" in told
