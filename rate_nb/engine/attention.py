@@ -60,15 +60,20 @@ def _parts(plan, num_heads):
             yield head, queries, tokens.step, mask, slice(end), near
 
 # %% ../../nbs/engine/attention.ipynb #c027
+def _add_product(scores, a, b, scale): # in place; of half precision where a and b are
+    if scores.dtype == a.dtype: return scores.baddbmm_(a, b, alpha=scale)
+    return scores.add_(torch.bmm(a, b), alpha=scale)
+
 def _forward(ctx, q, k, value, r, u, v, plan, dropout):
     output, ctx.probabilities, scale = torch.empty_like(q), [], q.shape[-1]**-0.5
-    scaled_r = r * scale
+    (u, v), scaled_r = (bias.to(q.dtype) for bias in (u, v)), r * scale
     for head, rows, step, mask, keys, near in _parts(plan, q.shape[1]):
         content, position = q[:, head, rows] + u[head], q[:, head, rows] + v[head]
         scores = slanted(position @ scaled_r[head, near].t(), keys.stop, step) + mask
-        scores.baddbmm_(content, k[:, head, keys].transpose(1, 2), alpha=scale)
+        _add_product(scores, content, k[:, head, keys].transpose(1, 2), scale)
         probability = torch.softmax(scores, -1, out=scores)
         kept = keep_mask(scores, dropout).mul_(probability) if dropout else probability
+        kept = kept.to(q.dtype)
         output[:, head, rows] = torch.bmm(kept, value[:, head, keys])
         ctx.probabilities.append((probability, kept))
     ctx.plan = plan
@@ -77,14 +82,16 @@ def _forward(ctx, q, k, value, r, u, v, plan, dropout):
 
 # %% ../../nbs/engine/attention.ipynb #c027b
 def _distance_buffers(plan, q): # a block -> (batch, rows, distances)
-    return {rows.start: q.new_zeros(len(q), len(tokens), tokens.step*(len(tokens) - 1) + end)
+    return {rows.start: plan.mask.new_zeros(len(q), len(tokens),
+                                            tokens.step*(len(tokens) - 1) + end)
             for rows, tokens, end in plan.blocks}
 
 def _backward(ctx, d_output):
     q, k, value, r, u, v, output = ctx.saved_tensors
     scale, none, dq = q.shape[-1]**-0.5, q.new_zeros(()), torch.empty_like(q)
     dk, d_value, dr, du, dv = (torch.zeros_like(t) for t in (k, value, r, u, v))
-    row_sums = (d_output * output).sum(-1, keepdim=True).mul_(scale)
+    full = ctx.plan.mask.dtype # of scores and what becomes of them
+    row_sums = (d_output * output).sum(-1, keepdim=True, dtype=full).mul_(scale)
     d_distances = _distance_buffers(ctx.plan, q)
     parts = zip(_parts(ctx.plan, q.shape[1]), ctx.probabilities, strict=True)
     for (head, rows, step, _, keys, near), (probability, kept) in parts:
@@ -95,9 +102,9 @@ def _backward(ctx, d_output):
                                alpha=scale)
         # of the scores before they are scaled
         d_scores = torch.addcmul(d_kept.mul_(kept), probability, row_sums[:, head, rows],
-                                 value=-1, out=slanted(d_distance, keys.stop, step))
+                                 value=-1, out=slanted(d_distance, keys.stop, step)).to(q.dtype)
         dk[:, head, keys] += torch.bmm(d_scores.transpose(1, 2), content)
-        by_distance = d_distance.flatten(0, 1)
+        by_distance = d_distance.flatten(0, 1).to(q.dtype)
         dr[head, near] += by_distance.t() @ position.flatten(0, 1)
         d_content = torch.bmm(d_scores, k[:, head, keys])
         d_position = (by_distance @ r[head, near]).view_as(content)
