@@ -1,5 +1,5 @@
-"""A process that started others is ended, so that it can tell them nothing: within three seconds
-none of them is left."""
+"""A process that started others is ended, so that it can tell them nothing: soon none of them is
+left. It takes less than three seconds, and more on a machine that is busy with other tests."""
 import os
 import signal
 import subprocess
@@ -55,7 +55,7 @@ def lives(process) -> bool:
 
 
 def left_alone(kind, name, folder) -> list[str]:
-    "The commands of the processes that live three seconds after a signal to their parent."
+    "The commands of the processes that live long after a signal to their parent."
     script, pattern, number, children = KINDS[kind]
     path, env = folder/"parent.py", os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     path.write_text(script)
@@ -67,7 +67,7 @@ def left_alone(kind, name, folder) -> list[str]:
     assert len(started) >= children
     parent.send_signal(getattr(signal, name))
     parent.wait()
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 10
     while (left := [process for process in started if lives(process)]):
         if time.monotonic() > deadline: break
         time.sleep(0.05)
