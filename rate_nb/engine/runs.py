@@ -85,7 +85,6 @@ def _told(recipe, paths): # what is known of the training; None: it has not ende
 # %% ../../nbs/engine/runs.ipynb #rn02
 def _train(model, recipe, paths, progress): # what is known of the training
     folder = paths.run(recipe)
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder/"recipe.json", asdict(recipe), sealed=True)
     starts, (data, manifest) = _starts(recipe, folder), recipe_data(recipe, paths, progress)
     with PeakMemory() as memory:
