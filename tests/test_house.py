@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 import rate_nb
 from conftest import ROOT, all_notebooks, notebook_id
-from rate_nb.engine.study import study_names
+from rate_nb.engine.study import EXAMPLES, study_names
 from rate_nb.engine.tasks import TASKS, environments
 
 # From the ground up. A module imports from floors below its own, and within a folder of `envs` from
 # its neighbours. A name goes before a pattern, a long pattern before a short one.
 FLOORS = [line.split() for line in """
     paper core.arrays core.checks core.files core.growing core.names core.pages core.spaces
-    core.facts core.frames core.tensors engine.packed_rows engine.processes engine.provenance
-    core.store
+    core.facts core.frames core.tensors engine.processes engine.provenance
+    core.store engine.packed_rows
     trajectories
     core.windows
     encoders attention memory
@@ -40,7 +40,7 @@ FLOORS = [line.split() for line in """
     engine.results engine.speed
     engine.study
     engine.terminal engine.audit engine.comparison
-    engine.inventory
+    engine.inventory engine.packed_models
     engine.commands
     engine.study_commands
     engine.cli
@@ -317,7 +317,7 @@ def check_spelling(root: Path, names: list[str]) -> None:
     assert folders(root/"nbs"/"envs") == folders(root/"rate_nb"/"envs") == names
     repros = sorted((root/"nbs").glob("repro_*.ipynb"))
     assert [path.stem.removeprefix("repro_") for path in repros] == names
-    assert sorted({*folders(root/"results")} - {"speed"}) == names
+    assert sorted({*folders(root/"results")} - {"speed", *EXAMPLES}) == names
 
 
 def test_one_spelling():

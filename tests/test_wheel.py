@@ -73,12 +73,13 @@ def test_holds_the_package_and_nothing_else(wheel):
 
 
 def test_holds_the_committed_rows(wheel):
-    "Each file of results/ that a figure is drawn from, byte by byte, in two megabytes."
+    "Each file of results/ that a figure is drawn from, and the videos, in four megabytes."
     packed = zipfile.ZipFile(wheel).read(ROWS)
-    assert len(packed) < 2e6
+    assert len(packed) < 4e6
     rows = zipfile.ZipFile(io.BytesIO(packed))
     kept = {path.relative_to(ROOT/"results").as_posix(): path
-            for path in (ROOT/"results").rglob("*.json") if "smoke" not in path.parts}
+            for ending in ("json", "gif") for path in (ROOT/"results").rglob(f"*.{ending}")
+            if "smoke" not in path.parts}
     assert set(rows.namelist()) == kept.keys() and len(kept) > 200
     assert all(rows.read(name) == path.read_bytes() for name, path in kept.items())
 
@@ -151,11 +152,15 @@ def test_a_study_runs_in_the_current_folder(bin, tmp_path):
 
 # ---- rows that came with it ----
 
-@pytest.fixture(scope="module")
-def redrawn(bin, tmp_path_factory) -> Path:
-    "A folder in which the notebook of T-Maze was executed, at laptop, as Colab would."
-    folder, before = tmp_path_factory.mktemp("redrawn"), installed(bin)
-    notebook = shutil.copy(ROOT/"nbs"/"repro_tmaze.ipynb", folder/"repro_tmaze.ipynb")
+STUDIES = sorted(path.stem.removeprefix("repro_") for path in (ROOT/"nbs").glob("repro_*.ipynb"))
+
+
+@pytest.fixture(scope="module", params=STUDIES)
+def redrawn(request, bin, tmp_path_factory) -> tuple[str, Path]:
+    "A study, and a folder in which its notebook was executed, at laptop, as Colab would."
+    name, before = request.param, installed(bin)
+    folder = tmp_path_factory.mktemp(name)
+    notebook = shutil.copy(ROOT/"nbs"/f"repro_{name}.ipynb", folder/"in.ipynb")
     code = ("import sys\nfrom papermill import execute_notebook\n"
             "execute_notebook(sys.argv[1], 'out.ipynb', kernel_name='python3', "
             "progress_bar=False)")
@@ -166,7 +171,7 @@ def redrawn(bin, tmp_path_factory) -> Path:
     call(bin/"python", "-c", code, notebook, cwd=folder)
     assert time.perf_counter() - start < 120
     assert installed(bin) == before, "something was written among the installed files"
-    return folder
+    return name, folder
 
 
 def installed(bin: Path) -> dict[str, int]:
@@ -177,22 +182,73 @@ def installed(bin: Path) -> dict[str, int]:
 
 
 def test_a_notebook_redraws_from_the_wheel(redrawn):
-    "T-Maze at laptop, all seeds and experiments: the committed figures' names, and no training."
-    drawn = {path.name for path in (redrawn/"results"/"tmaze"/"figures").glob("*.png")}
-    assert drawn >= {path.name for path in (ROOT/"results"/"tmaze"/"figures").glob("*.png")}
-    assert not (redrawn/"runs").exists() and not (redrawn/"data").exists()
-    assert not list(redrawn.rglob("*.json")), "rows are read where they are"
+    "All seeds and experiments: the committed figures' names, and nothing is trained or collected."
+    name, folder = redrawn
+    def names(root): return {path.name for path in (root/"results"/name/"figures").iterdir()}
+    assert names(folder) >= names(ROOT)
+    assert not (folder/"runs").exists() and not (folder/"data").exists()
+    assert not list(folder.rglob("*.json")), "rows are read where they are"
 
 
 def test_verdicts_are_those_of_the_committed_rows(redrawn):
+    name, folder = redrawn
     def verdicts(path):
         text = path.read_text(encoding="utf-8")
         return re.findall(r"✔ reproduced|✘ not reproduced|\? undecided|○ not tested", text)
-    told = verdicts(redrawn/"out.ipynb")
-    assert told and told == verdicts(ROOT/"nbs"/"repro_tmaze.ipynb")
+    told = verdicts(folder/"out.ipynb")
+    assert told and told == verdicts(ROOT/"nbs"/f"repro_{name}.ipynb")
 
 
 def test_command_line_redraws_from_the_wheel(bin, tmp_path):
     told = call(bin/"rate-nb", "repro", "tmaze", cwd=tmp_path)
     assert "runs are in the results store already" in told and "✔" not in told
+    assert not list(tmp_path.iterdir())
+
+
+def fails(bin: Path, folder: Path, *words) -> str:
+    "What rate-nb says on its error output, when it refuses."
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([bin/"rate-nb", *words], cwd=folder, env=clean, capture_output=True,
+                          text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (2, "") and not list(folder.iterdir())
+    return done.stderr
+
+
+@pytest.mark.parametrize("words, told", [
+    (["--preset", "paper"], "How long that takes is not known"),
+    (["--seeds", "7"], "That takes about")])
+def test_nothing_is_trained_unasked(bin, tmp_path, words, told):
+    "Rows that did not come with it: the cost, and what to give."
+    said = fails(bin, tmp_path, "repro", "tmaze", *words)
+    assert said.count("\n") == 1 and told in said and "--folder mine" in said
+
+
+def test_the_notebook_asks_first(bin, tmp_path):
+    "Atari at another preset: its notes would be made from data that take hours to collect."
+    code = ("from rate_nb.engine.recipes import Paths, unencoded\n"
+            "from rate_nb.engine.results import noted_data\n"
+            "from rate_nb.envs.atari.study import STUDY\n"
+            "recipe = unencoded(STUDY.recipe('BC', 'paper', game='pong'))\n"
+            "try: noted_data(recipe, 'pong', Paths.under())\n"
+            "except ValueError as error: print(error)")
+    assert "did not come with the package" in python(bin, tmp_path, code)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_named_folder_holds_what_it_holds(bin, tmp_path):
+    "Rows of a folder elsewhere are found there, and those of the package are not mixed in."
+    rows = tmp_path/"elsewhere"/"results"/"tmaze"/"laptop"
+    rows.mkdir(parents=True)
+    for path in (ROOT/"results"/"tmaze"/"laptop").glob("dt-s[01]-*.json"): shutil.copy(path, rows)
+    code = ("from rate_nb import Paths, find_study\n"
+            "for folder in (None, 'elsewhere', 'new'):\n"
+            "    asked = 'figure 5', 'laptop', [0, 1, 2], 'DT', Paths.under(folder)\n"
+            "    print(find_study('tmaze').unanswered(*asked)[1])")
+    assert python(bin, tmp_path, code).split() == ["0", "1", "3"]
+
+
+def test_packed_models_play_from_the_wheel(bin, tmp_path):
+    told = call(bin/"rate-nb", "verify", cwd=tmp_path)
+    played = re.findall(r"(\d+) answers of packed models, played again: (equal|within)", told)
+    assert sum(int(number) for number, _ in played) == 8 and "nothing is wrong" in told
     assert not list(tmp_path.iterdir())

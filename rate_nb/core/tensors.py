@@ -18,7 +18,7 @@ from .files import written_whole
 
 # %% ../../nbs/core/tensors.ipynb #c006
 def tensors_hash(
-    tensors: dict[str, torch.Tensor],  # on the CPU, detached, of any shapes and dtypes
+    tensors: dict[str, torch.Tensor],  # on the CPU, of any shapes and dtypes
     told: str,  # the header's facts as JSON text
 ) -> str:  # 64 hexadecimal digits
     "SHA-256 of the facts, and of name, dtype, shape and bytes of every tensor, by name."
@@ -41,7 +41,7 @@ def write_tensors(
     Raises TypeError for a header that JSON cannot hold."""
     # one entry, because several come back in any order
     told = json.dumps(header, sort_keys=True)
-    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    copies = {name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}
     noted = {'header': told, 'sha256': tensors_hash(copies, told)}
     with written_whole(path) as temporary: save_file(copies, temporary, metadata=noted)
 

@@ -11,12 +11,13 @@ import sys
 
 import rate_nb
 from .commands import collect, first_line, models, play, tasks, train
-from .study_commands import data, repro, speed, verify
+from .study_commands import data, pack, repro, speed, verify
 from .terminal import PROGRAM, run_command
 
 # %% ../../nbs/engine/cli.ipynb #c047
 COMMANDS = {"tasks": tasks, "models": models, "collect": collect, "train": train, "play": play,
-            "repro": repro, "verify": verify, "data": data, "speed": speed}
+            "repro": repro, "verify": verify, "pack": pack, "data": data,
+            "speed": speed}
 
 def usage() -> str:
     "What `rate-nb --help` says."

@@ -22,7 +22,7 @@ from ..core.files import read_json
 from .checkpoints import NUMERICS
 from .recipes import Paths, Recipe, recipe_from
 from .storage import dataset_folder
-from .study import find_study, study_names
+from .study import EXAMPLES, find_study, study_names
 from .tasks import make_task, task_names
 from .terminal import folder_size, say_size
 
@@ -127,7 +127,8 @@ def encoders_in(recipe: Recipe) -> Iterator[Recipe]:
 @lru_cache
 def asked_runs(study: str, preset: str) -> frozenset[str]: # hashes
     "The runs that a study of ours asks for, encoders included; none if there is no such study."
-    if study not in study_names() or preset not in find_study(study).presets: return frozenset()
+    ours = study in (*study_names(), *EXAMPLES)
+    if not ours or preset not in find_study(study).presets: return frozenset()
     found, hashes = find_study(study), set()
     for experiment in found.experiments:
         try: plan = found.plan(experiment, preset)
@@ -164,12 +165,12 @@ def run_item(path: Path) -> Item:
 
 # %% ../../nbs/engine/inventory.ipynb #c021
 def run_items(paths: Paths) -> list[Item]:
-    "All runs, and all other folders and files of runs/ that hold no run."
+    "All runs, and all other folders and files of runs/ that hold no run; locks are left out."
     if not paths.runs.is_dir(): return []
     runs = sorted(path.parent for path in paths.runs.rglob("recipe.json"))
     above = {folder for run in runs for folder in run.parents}
     others = [path for path in sorted(paths.runs.rglob("*")) if path.parent in above | {paths.runs}
-              and path not in above and path not in runs]
+              and path not in above and path not in runs and path.suffix != ".lock"]
     return [run_item(path) for path in runs] + [
         make_item(path, UNKNOWN, "no run of this library") for path in others]
 

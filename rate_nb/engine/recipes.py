@@ -23,7 +23,7 @@ from .collection import get_dataset
 from .tasks import Task, make_task
 from ..models.sequence_model import SequenceModel, make_model
 from .checkpoints import NUMERICS
-from .packed_rows import repository
+from .provenance import repository
 from ..training import TrainingConfig
 from ..core.windows import Windows
 from ..trajectories import Trajectories
