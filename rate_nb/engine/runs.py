@@ -52,7 +52,7 @@ def _made(recipe): # with what: at this moment
 def _starts(recipe, folder): # with what it was made, each time that it was started so
     now, noted, before = _made(recipe), folder/"starts.json", []
     if noted.exists() and (folder/"checkpoint.safetensors").exists():
-        before = read_json(noted, AGAIN)["starts"]
+        before = read_json(noted, AGAIN, sealed=True)["starts"]
     starts = before if now in before else [*before, now]
     write_json(noted, {"starts": starts}, sealed=True)
     return starts
