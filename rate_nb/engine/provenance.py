@@ -90,11 +90,16 @@ def versions(modules: Iterable[str] = (), # that define the tasks which are play
 
 # %% ../../nbs/engine/provenance.ipynb #c021
 def processor() -> str:
-    "What the system calls its processor."
+    "What the system calls its processor, with the numbers by which its maker tells types apart."
     try: lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError: lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    facts = {}
+    for name, _, value in (line.partition(":") for line in lines):
+        facts.setdefault(name.strip(), value.strip()) # of the first core
+    if "model name" not in facts: return platform.processor() or platform.machine()
+    numbers = [f"{name} {facts[name]}" for name in ("cpu family", "model", "stepping")
+               if name in facts]
+    return ", ".join([facts["model name"], *numbers])
 
 # %% ../../nbs/engine/provenance.ipynb #c024
 class PeakMemory:
