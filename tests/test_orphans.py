@@ -1,5 +1,5 @@
-"""A process that started others is ended, so that it can tell them nothing: within three seconds
-none of them is left."""
+"""A process that started others is ended, so that it can tell them nothing: soon none of them is
+left. It takes less than three seconds, and more on a machine that is busy with other tests."""
 import os
 import signal
 import subprocess
@@ -44,7 +44,7 @@ if __name__ == "__main__":
 """
 
 # what there is when all processes are at work; how many processes the parent has started
-KINDS = {"sweep": (SWEEP, "runs/*/*/*/log", 2, 4),
+KINDS = {"sweep": (SWEEP, "runs/*/*/*/checkpoint.safetensors", 2, 4),
          "environments": (ENVIRONMENTS, "plays", 1, 2)}
 
 
@@ -55,7 +55,7 @@ def lives(process) -> bool:
 
 
 def left_alone(kind, name, folder) -> list[str]:
-    "The commands of the processes that live three seconds after a signal to their parent."
+    "The commands of the processes that live long after a signal to their parent."
     script, pattern, number, children = KINDS[kind]
     path, env = folder/"parent.py", os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     path.write_text(script)
@@ -67,7 +67,7 @@ def left_alone(kind, name, folder) -> list[str]:
     assert len(started) >= children
     parent.send_signal(getattr(signal, name))
     parent.wait()
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 10
     while (left := [process for process in started if lives(process)]):
         if time.monotonic() > deadline: break
         time.sleep(0.05)
@@ -76,13 +76,17 @@ def left_alone(kind, name, folder) -> list[str]:
     return said
 
 
+def saved_when_alone(folder) -> int:
+    "How many trainings have saved between two regular checkpoints, of which there is one in 200."
+    checkpoints = folder.glob("runs/*/*/*/checkpoint.safetensors")
+    return sum(load_tensors(path)[1]["iteration"] % 200 != 0 for path in checkpoints)
+
+
 @pytest.mark.parametrize("kind, name", [("sweep", "SIGKILL"), ("sweep", "SIGTERM"),
                                         ("environments", "SIGKILL")])
 def test_nobody_is_left_alone(kind, name, tmp_path):
-    "What the trainings of a sweep have written is whole."
     assert left_alone(kind, name, tmp_path) == []
-    for path in tmp_path.glob("runs/*/*/*/checkpoint.safetensors"):
-        assert load_tensors(path)[1]["iteration"] > 0
+    assert saved_when_alone(tmp_path) > 0 or kind != "sweep"
 
 
 @pytest.mark.slow
@@ -92,6 +96,6 @@ def test_nobody_is_left_alone_by_twenty_sweeps(tmp_path):
     for number in range(20):
         (folder := tmp_path/str(number)).mkdir()
         assert left_alone("sweep", ("SIGKILL", "SIGTERM")[number % 2], folder) == []
-        saved += len(list(folder.glob("runs/*/*/*/checkpoint.safetensors")))
+        saved += saved_when_alone(folder)
     print(f"20 sweeps killed, {saved} of 40 trainings saved")
-    assert saved > 0
+    assert saved > 30

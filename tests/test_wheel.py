@@ -73,12 +73,13 @@ def test_holds_the_package_and_nothing_else(wheel):
 
 
 def test_holds_the_committed_rows(wheel):
-    "Each file of results/ that a figure is drawn from, byte by byte, in two megabytes."
+    "Each file of results/ that a figure is drawn from, and the videos, in four megabytes."
     packed = zipfile.ZipFile(wheel).read(ROWS)
-    assert len(packed) < 2e6
+    assert len(packed) < 4e6
     rows = zipfile.ZipFile(io.BytesIO(packed))
     kept = {path.relative_to(ROOT/"results").as_posix(): path
-            for path in (ROOT/"results").rglob("*.json") if "smoke" not in path.parts}
+            for ending in ("json", "gif") for path in (ROOT/"results").rglob(f"*.{ending}")
+            if "smoke" not in path.parts}
     assert set(rows.namelist()) == kept.keys() and len(kept) > 200
     assert all(rows.read(name) == path.read_bytes() for name, path in kept.items())
 
@@ -151,11 +152,15 @@ def test_a_study_runs_in_the_current_folder(bin, tmp_path):
 
 # ---- rows that came with it ----
 
-@pytest.fixture(scope="module")
-def redrawn(bin, tmp_path_factory) -> Path:
-    "A folder in which the notebook of T-Maze was executed, at laptop, as Colab would."
-    folder, before = tmp_path_factory.mktemp("redrawn"), installed(bin)
-    notebook = shutil.copy(ROOT/"nbs"/"repro_tmaze.ipynb", folder/"repro_tmaze.ipynb")
+STUDIES = sorted(path.stem.removeprefix("repro_") for path in (ROOT/"nbs").glob("repro_*.ipynb"))
+
+
+@pytest.fixture(scope="module", params=STUDIES)
+def redrawn(request, bin, tmp_path_factory) -> tuple[str, Path]:
+    "A study, and a folder in which its notebook was executed, at laptop, as Colab would."
+    name, before = request.param, installed(bin)
+    folder = tmp_path_factory.mktemp(name)
+    notebook = shutil.copy(ROOT/"nbs"/f"repro_{name}.ipynb", folder/"in.ipynb")
     code = ("import sys\nfrom papermill import execute_notebook\n"
             "execute_notebook(sys.argv[1], 'out.ipynb', kernel_name='python3', "
             "progress_bar=False)")
@@ -166,7 +171,7 @@ def redrawn(bin, tmp_path_factory) -> Path:
     call(bin/"python", "-c", code, notebook, cwd=folder)
     assert time.perf_counter() - start < 120
     assert installed(bin) == before, "something was written among the installed files"
-    return folder
+    return name, folder
 
 
 def installed(bin: Path) -> dict[str, int]:
@@ -177,19 +182,21 @@ def installed(bin: Path) -> dict[str, int]:
 
 
 def test_a_notebook_redraws_from_the_wheel(redrawn):
-    "T-Maze at laptop, all seeds and experiments: the committed figures' names, and no training."
-    drawn = {path.name for path in (redrawn/"results"/"tmaze"/"figures").glob("*.png")}
-    assert drawn >= {path.name for path in (ROOT/"results"/"tmaze"/"figures").glob("*.png")}
-    assert not (redrawn/"runs").exists() and not (redrawn/"data").exists()
-    assert not list(redrawn.rglob("*.json")), "rows are read where they are"
+    "All seeds and experiments: the committed figures' names, and nothing is trained or collected."
+    name, folder = redrawn
+    def names(root): return {path.name for path in (root/"results"/name/"figures").iterdir()}
+    assert names(folder) >= names(ROOT)
+    assert not (folder/"runs").exists() and not (folder/"data").exists()
+    assert not list(folder.rglob("*.json")), "rows are read where they are"
 
 
 def test_verdicts_are_those_of_the_committed_rows(redrawn):
+    name, folder = redrawn
     def verdicts(path):
         text = path.read_text(encoding="utf-8")
         return re.findall(r"✔ reproduced|✘ not reproduced|\? undecided|○ not tested", text)
-    told = verdicts(redrawn/"out.ipynb")
-    assert told and told == verdicts(ROOT/"nbs"/"repro_tmaze.ipynb")
+    told = verdicts(folder/"out.ipynb")
+    assert told and told == verdicts(ROOT/"nbs"/f"repro_{name}.ipynb")
 
 
 def test_command_line_redraws_from_the_wheel(bin, tmp_path):

@@ -39,10 +39,10 @@ def write_tensors(
     """Write tensors and a header to one safetensors file, whole or not at all, with a hash.
 
     Raises TypeError for a header that JSON cannot hold."""
-    # one entry, because several come back in any order
     told = json.dumps(header, sort_keys=True)
     copies = {name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}
-    noted = {'header': told, 'sha256': tensors_hash(copies, told)}
+    # one entry, because the library writes several in any order
+    noted = {'header': json.dumps([told, tensors_hash(copies, told)])}
     with written_whole(path) as temporary: save_file(copies, temporary, metadata=noted)
 
 # %% ../../nbs/core/tensors.ipynb #c013
@@ -57,21 +57,20 @@ def read_tensors(
     that has no hash."""
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(f'there is no file {path}')
-    try: tensors, noted = _read(path)
+    try: tensors, told, noted = _read(path)
     except (SafetensorError, ValueError, TypeError, OSError, MemoryError) as error:
         raise ValueError(f'{path.name} is damaged ({error}): {remedy}') from None
-    if hashed and 'sha256' not in noted:
+    if hashed and noted is None:
         raise ValueError(f'{path.name} has no hash (an older library wrote it, or it is damaged): '
                          f'{remedy}')
-    told = noted.get('header', '{}')
-    if 'sha256' in noted and noted['sha256'] != tensors_hash(tensors, told):
+    if noted is not None and noted != tensors_hash(tensors, told):
         raise ValueError(f'{path.name} is damaged (its hash is of something else): {remedy}')
     return tensors, json.loads(told)
 
 # %% ../../nbs/core/tensors.ipynb #c014
-def _read(path): # tensors, and what the header notes; it is JSON of a dict
+def _read(path): # tensors, the header as JSON of a dict, and the hash; of an older file None
     with safe_open(path, 'pt') as file:
-        noted = file.metadata() or {}
-        if not isinstance(json.loads(noted.get('header', '{}')), dict):
-            raise ValueError('its header is no dict')
-        return {name: file.get_tensor(name) for name in file.keys()}, noted
+        told, noted = (file.metadata() or {}).get('header', '{}'), None
+        if isinstance(json.loads(told), list): told, noted = json.loads(told)
+        if not isinstance(json.loads(told), dict): raise ValueError('its header is no dict')
+        return {name: file.get_tensor(name) for name in file.keys()}, told, noted

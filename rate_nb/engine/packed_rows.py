@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ARCHIVE', 'NAME_FOLDER', 'rows_to_pack', 'pack_rows', 'packed_names', 'name_in_archive', 'packed_text', 'stored_text',
-           'stored_rows', 'asks_first', 'unpack_rows']
+           'stored_rows', 'asks_first', 'unpack_rows', 'place_videos']
 
 # %% ../../nbs/engine/packed_rows.ipynb #c003
 import zipfile
@@ -16,13 +16,14 @@ from .provenance import PACKAGE, repository
 # %% ../../nbs/engine/packed_rows.ipynb #c009
 def rows_to_pack(results: Path # the results store
                 ) -> list[Path]: # sorted
-    "The JSON files that travel: rows, notes on data, scores of controls; none of preset smoke."
-    return sorted(path for path in results.rglob("*.json") if not path.name.startswith(".")
+    "The files that travel: rows, notes, scores of controls, videos; none of preset smoke."
+    return sorted(path for path in results.rglob("*") if path.suffix in (".json", ".gif")
+                  and not path.name.startswith(".")
                   and "smoke" not in path.relative_to(results).parts)
 
 def pack_rows(results: Path, # the results store
               archive: Path, # a zip file, which is written anew
-             ) -> int: # how many rows it holds
+             ) -> int: # how many files it holds
     "Pack the rows of a results store. Raises FileNotFoundError if it has none."
     if not (rows := rows_to_pack(results)):
         raise FileNotFoundError(f"no rows in {results.name}: build from a whole clone")
@@ -98,3 +99,15 @@ def unpack_rows(results: Path, # a folder for the rows
                                 "results/")
     with zipfile.ZipFile(archive or ARCHIVE) as packed: packed.extractall(results, names)
     return len(names)
+
+# %% ../../nbs/engine/packed_rows.ipynb #c025
+def place_videos(folder: Path, # results/study/figures
+                 archive: Path | None = None, # None: the package's own
+                ) -> None:
+    "Write the videos that came with the package, where there is no file of that name."
+    here = f"{name_in_archive(folder)}/"
+    for name in packed_names(archive):
+        path = Path(folder)/Path(name).name
+        if name.startswith(here) and path.suffix == ".gif" and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with zipfile.ZipFile(archive or ARCHIVE) as packed: path.write_bytes(packed.read(name))

@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Iterable
 from configparser import ConfigParser
 from configparser import Error as NoSettings
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
@@ -90,11 +91,20 @@ def versions(modules: Iterable[str] = (), # that define the tasks which are play
 
 # %% ../../nbs/engine/provenance.ipynb #c021
 def processor() -> str:
-    "What the system calls its processor."
+    """What the system calls its processor, its maker's numbers, and a hash of what it can do.
+
+    Virtual machines often hide the type, but not the instructions, by which libraries choose in
+    which order they add."""
     try: lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError: lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    facts = {}
+    for name, _, value in (line.partition(":") for line in lines):
+        facts.setdefault(name.strip(), value.strip()) # of the first core
+    if "model name" not in facts: return platform.processor() or platform.machine()
+    told = [f"{name} {facts[name]}" for name in ("cpu family", "model", "stepping")
+            if name in facts]
+    if "flags" in facts: told.append(f"flags {sha256(facts['flags'].encode()).hexdigest()[:8]}")
+    return ", ".join([facts["model name"], *told])
 
 # %% ../../nbs/engine/provenance.ipynb #c024
 class PeakMemory:

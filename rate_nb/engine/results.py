@@ -224,7 +224,7 @@ def noted(where: tuple[str, str, str], # study, preset, folder
         raise ValueError(f"{file.as_posix()} did not come with the package. To collect or play "
                          f"for it, perhaps for hours, {NAME_FOLDER}")
     check_committed(paths.results, where[1])
-    with one_at_a_time(paths.runs/file):
+    with one_at_a_time(paths.runs/"-".join(file.parts)): # no folder of its own, which holds no run
         if read_note(paths.results/file) is None:
             write_json(paths.results/file, plain(name, make()), sealed=True)
     return read_note(paths.results/file)

@@ -25,7 +25,7 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from ..acting import Agent
-from ..core.checks import Flag, Whole
+from ..core.checks import Flag, Whole, label
 from ..core.names import adopt_names, own_names, place_of
 from .checkpoints import AGAIN, NUMERICS, load_weights
 from ..core.files import read_json, write_json
@@ -52,7 +52,7 @@ def _made(recipe): # with what: at this moment
 def _starts(recipe, folder): # with what it was made, each time that it was started so
     now, noted, before = _made(recipe), folder/"starts.json", []
     if noted.exists() and (folder/"checkpoint.safetensors").exists():
-        before = read_json(noted, AGAIN)["starts"]
+        before = read_json(noted, AGAIN, sealed=True)["starts"]
     starts = before if now in before else [*before, now]
     write_json(noted, {"starts": starts}, sealed=True)
     return starts
@@ -78,6 +78,8 @@ def _told(recipe, paths): # what is known of the training; None: it has not ende
     known = folder/"training.json"
     if not (known.exists() and (folder/"model.safetensors").exists()): return None
     told = read_json(known, AGAIN)
+    if told.pop("recipe", recipe.hash) != recipe.hash:
+        raise ValueError(f"{known} is of another recipe: {AGAIN}")
     _check_numerics(told, f"the weights in {folder.name}",
                     "delete that folder to train them again")
     return told
@@ -85,7 +87,6 @@ def _told(recipe, paths): # what is known of the training; None: it has not ende
 # %% ../../nbs/engine/runs.ipynb #rn02
 def _train(model, recipe, paths, progress): # what is known of the training
     folder = paths.run(recipe)
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder/"recipe.json", asdict(recipe), sealed=True)
     starts, (data, manifest) = _starts(recipe, folder), recipe_data(recipe, paths, progress)
     with PeakMemory() as memory:
@@ -94,7 +95,7 @@ def _train(model, recipe, paths, progress): # what is known of the training
     told = {"history": history, "seconds": history[-1]["seconds"], "peak_mib": memory.mib,
             "parameters": num_parameters(model), "data_hash": manifest["sha256"],
             "numerics": NUMERICS, "starts": starts}
-    write_json(folder/"training.json", told, sealed=True)
+    write_json(folder/"training.json", told | {"recipe": recipe.hash}, sealed=True)
     return json.loads(json.dumps(told))
 
 def _watched(recipe, paths): # what is done with each batch, and at each milestone
@@ -300,7 +301,8 @@ def only_asked(rows: list[dict], # from `sweep` with this plan
 def load_rows(study: str, # a study's or a task's name
               preset: str, paths: Paths = Paths()) -> list[dict]:
     "All rows of a study and preset. Raises FileNotFoundError when there is none."
-    rows = [read_row(path) for path in stored_rows(Path(paths.results)/study/preset)]
+    folder = Path(paths.results)/label("study", study)/label("preset", preset)
+    rows = [read_row(path) for path in stored_rows(folder)]
     if not rows:
         raise FileNotFoundError(f"the results store holds nothing for {study} at preset {preset}: "
                                 "run its repro notebook first")

@@ -19,7 +19,7 @@ import rate_nb
 from ..core.checks import Choice, Whole, check_fields, label
 from ..core.names import load_place
 from .measurements import episode_scores
-from .packed_rows import NAME_FOLDER, asks_first, stored_rows
+from .packed_rows import NAME_FOLDER, asks_first, place_videos, stored_rows
 from .parameters import as_list, choose
 from .presets import ENCODER, LAPTOP, Preset, Published, sizes
 from .recipes import DataSpec, Measurement, Paths, Recipe, options
@@ -210,7 +210,9 @@ class _Runner(_Careful):
             found = sweep(plan, paths, self.preset(preset).jobs, progress=progress)
             rows[name] = [row | {"setting": setting} for row, (*_, setting)
                           in zip(only_asked(found, plan), cells)]
-        return Results(self, preset, rows, paths)
+        results = Results(self, preset, rows, paths)
+        place_videos(results.figures)
+        return results
 
     def control_scores(self, preset: str = "laptop", paths: Paths | None = None,
                       ) -> dict[str, dict]: # control -> answer
