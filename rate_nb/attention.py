@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['KERNELS', 'STEP_KERNELS', 'sinusoid', 'distance_table', 'attention_mask', 'query_blocks', 'AttentionPlan',
            'keep_mask', 'Dropout', 'distance_vectors', 'attention_weights', 'relative_attention',
-           'AttentionProjections', 'kernel_on', 'weights_of_all', 'RelativeAttention', 'IncrementalAttention',
-           'step_attention']
+           'AttentionProjections', 'kernel_on', 'auto_attention', 'weights_of_all', 'RelativeAttention',
+           'IncrementalAttention', 'step_attention']
 
 # %% ../nbs/course/05_attention.ipynb #c003
 from dataclasses import dataclass
@@ -185,20 +185,18 @@ class AttentionProjections(nn.Module):
                 for rows in projected]
 
 # %% ../nbs/course/05_attention.ipynb #c040b
-KERNELS = Registry("kernel", {"plain": "rate_nb.attention:relative_attention",
+def kernel_on(device: torch.device) -> str: # a key of KERNELS
+    "The kernel that suits a device."
+    return "fast" if device.type == "cpu" else "batched"
+
+def auto_attention(q: Tensor, *others) -> Tensor:
+    "`relative_attention`, by the kernel that suits the device of its inputs."
+    return KERNELS.find(kernel_on(q.device))(q, *others)
+
+KERNELS = Registry("kernel", {"auto": "rate_nb.attention:auto_attention",
+                              "plain": "rate_nb.attention:relative_attention",
                               "fast": "rate_nb.engine.attention:fast_attention",
                               "batched": "rate_nb.engine.attention:batched_attention"})
-STEP_KERNELS = Registry("step kernel", {
-    "plain": "rate_nb.attention:IncrementalAttention",
-    "fast": "rate_nb.engine.attention:FastIncrementalAttention",
-    "batched": "rate_nb.engine.attention:FastIncrementalAttention"})
-
-def kernel_on(device: torch.device, # where the tensors are
-              name: str = "auto", # a key of KERNELS, or "auto"
-             ) -> str: # a key of KERNELS
-    "The kernel that computes attention on a device."
-    if name != "auto": return name
-    return "fast" if device.type == "cpu" else "batched"
 
 # %% ../nbs/course/05_attention.ipynb #c040c
 def weights_of_all(attention: AttentionProjections,
@@ -225,7 +223,7 @@ class RelativeAttention(AttentionProjections):
                ) -> Tensor: # (batch, queries, d_model)
         "Results (batch, queries, d_model) of the kernel, joined over heads and projected."
         projected, dropout = self.project(x, seen), self.dropout if self.training else 0.
-        attend = KERNELS.find(kernel_on(x.device, self.kernel))
+        attend = KERNELS.find(self.kernel)
         heads = attend(*projected, table, self.W_r, *biases, plan, dropout)
         return self.output(heads.transpose(1, 2).flatten(2))
 
@@ -265,4 +263,9 @@ def step_attention(attention: RelativeAttention,
                    mask: Tensor, # (rows, keys) of a whole segment
                   ) -> IncrementalAttention: # or what the kernel has in its place
     "The attention of a few new rows at a time, by the module's own kernel."
-    return STEP_KERNELS.find(kernel_on(mask.device, attention.kernel))(attention, biases, mask)
+    return STEP_KERNELS.find(attention.kernel)(attention, biases, mask)
+
+STEP_KERNELS = Registry("step kernel", {
+    "plain": "rate_nb.attention:IncrementalAttention",
+    **dict.fromkeys(("auto", "fast", "batched"),
+                    "rate_nb.engine.attention:FastIncrementalAttention")})

@@ -13,7 +13,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from .attention import (AttentionPlan, Dropout, attention_mask, distance_table,
+from .attention import (KERNELS, AttentionPlan, Dropout, attention_mask, distance_table,
                                step_attention)
 from .core.checks import Flag, Number, Whole, check_fields
 from .encoders import ReturnEncoder, action_encoder, action_head, observation_encoder
@@ -42,6 +42,7 @@ class RATEConfig:
     double_residual: bool = True    # as the authors' code: attention adds its own input, too
     dropout: float = 0.2            # probability, on hidden states and embeddings
     attention_dropout: float = 0.1  # probability, on attention weights
+    attention: str = "auto"         # what computes it, a key of attention.KERNELS
     overlap: int = 0                # steps of a full window that acting reads again in the next
     action_dropout: float = 0.      # probability to blank a past action in training; 1: always
     see_return: bool = True         # condition on the return-to-go; otherwise its tokens are blank
@@ -72,6 +73,7 @@ def check_sizes(config: RATEConfig) -> None:
                  see_return=flag, return_scale=Number(above=0), num_clues=Whole(0, most=2**16),
                  bias_gain=Number(0, optional=True), norm_cache=habit, same_start=habit,
                  tanh_action=habit, tanh_return=habit, head_bias=habit)
+    KERNELS.find(config.attention)
     if config.d_model % 2:
         raise ValueError(f"d_model is {config.d_model}: give an even number, half of it for "
                          "sines and half for cosines")

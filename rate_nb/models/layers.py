@@ -39,6 +39,7 @@ class Layer(nn.Module):
         super().__init__()
         self.attention = RelativeAttention(config.d_model, config.num_heads, config.d_head,
                                            config.attention_dropout)
+        self.attention.kernel = config.attention
         self.norm, self.dropout = nn.LayerNorm(config.d_model), Dropout(config.dropout)
 
     def keys_input(self, x: Tensor) -> Tensor:
