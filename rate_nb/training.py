@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import convert_to_fp32
 from gymnasium.spaces import Discrete
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -28,7 +27,7 @@ from .core.checks import Choice, Flag, Number, Whole, check_fields
 from .core.spaces import (CODES, array_space, check_bounds, check_facts, conform,
                                  conform_shape)
 from .encoders import fit_to_data
-from .engine.distributed import (accelerated, add_up, answering, lengths_of_all,
+from .engine.distributed import (accelerated, add_up, answering, compute, lengths_of_all,
                                         own_share, random_states, restore_random_state,
                                         share_weights, told_by_first)
 from .engine.checkpoints import (default_fingerprint, deferred_interrupt, load_tensors,
@@ -274,29 +273,22 @@ def _start(accelerator, model, trajectories, config, length, augment, folder, fi
     return run
 
 # %% ../nbs/course/08_gradients_through_memory.ipynb #c032b
-def _drawn(run, iteration): # the trajectories of a batch
-    config, lengths = run.config, run.trajectories.lengths
+def _own_indices(run, iteration): # this process's share of a batch, longest first
+    config, accelerator, lengths = run.config, run.accelerator, run.trajectories.lengths
     longest = config.longest_trajectory(iteration)
     allowed = np.flatnonzero(lengths <= longest)
     if not len(allowed):
         raise ValueError(f"the curriculum allows {longest} steps at iteration {iteration}, and "
                          f"the shortest trajectory has {lengths.min()}")
-    return allowed[batch_indices(len(allowed), config.batch_size, iteration, config.seed)]
-
-def _own_indices(run, iteration): # this process's share of a batch, longest first
-    processes = run.accelerator.process_index, run.accelerator.num_processes
-    return own_share(_drawn(run, iteration), run.trajectories.lengths, *processes)
+    drawn = allowed[batch_indices(len(allowed), config.batch_size, iteration, config.seed)]
+    return own_share(drawn, lengths, accelerator.process_index, accelerator.num_processes)
 
 # %% ../nbs/course/08_gradients_through_memory.ipynb #c032e
-def _compute(run, segment, memory): # in the precision that was chosen for accelerate
-    with run.accelerator.autocast(): told = run.model(segment, memory)
-    return told if run.accelerator.mixed_precision == "no" else convert_to_fp32(told)
-
 def _learn(run, batch): # mean loss of the batch, norm of the last gradient
     config, losses, pending = run.config, [], []
     of_all = lengths_of_all(batch.mask.sum(1), run.accelerator)
     for loss in trajectory_losses(run.model, batch, config.bptt, config.segment_loss,
-                                  partial(_compute, run), of_all):
+                                  partial(compute, run.model, run.accelerator), of_all):
         if loss.requires_grad: run.accelerator.backward(loss)
         pending.append(loss.item())
         if config.update == "segment":
@@ -326,7 +318,6 @@ def _iterate(run): # what the history says of this iteration
         with run.log.timed("data_seconds"):
             batch = run.trajectories.batch(indices, run.length).to(run.accelerator.device)
             batch = run.augment(batch)
-        # read from disk while the model learns
         run.trajectories.prefetch(_own_indices(run, run.iteration + 1), run.length)
         loss, norm = _learn(run, batch)
     run.iteration += 1
@@ -368,13 +359,10 @@ def _loop(run, interrupted, progress, log_every, checkpoint_every, on_checkpoint
             if run.due(checkpoint_every):
                 run.save()
                 if _observe(run, on_checkpoint): run.save()
-            if _anybody(run, interrupted()):
+            if any(add_up((), [interrupted()], run.accelerator)): # of the processes
                 run.save()
                 raise KeyboardInterrupt(f"stopped after iteration {run.iteration}; the same call "
                                         "continues from there")
-
-def _anybody(run, said): # whether one process says so
-    return any(add_up((), [said], run.accelerator))
 
 # %% ../nbs/course/08_gradients_through_memory.ipynb #c031
 def train(model: SequenceModel, # is trained in place

@@ -19,7 +19,7 @@ from rate_nb.engine.tasks import TASKS, environments
 # its neighbours. A name goes before a pattern, a long pattern before a short one.
 FLOORS = [line.split() for line in """
     paper core.arrays core.checks core.files core.growing core.names core.pages core.spaces
-    core.facts core.frames core.tensors engine.processes engine.provenance
+    core.facts core.frames core.tensors engine.distributed engine.processes engine.provenance
     core.store engine.packed_rows
     trajectories
     core.windows
