@@ -12,6 +12,7 @@ import json
 import os
 import re
 import time
+from concurrent.futures import BrokenExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -244,10 +245,12 @@ def rollout_videos(recipes: list[Recipe], # a model whose weights are gone is tr
     return np.concatenate(padded, 1), scores
 
 # %% ../../nbs/engine/runs.ipynb #c032
-def _run_with(names, parent, recipe, measurements, paths): # in a process that knows its imports
+def _run_with(names, parent, number, recipe, measurements, paths): # number, and why it failed
     if parent is not None: end_with(parent)
     adopt_names(names)
-    return run(recipe, measurements, paths, False)
+    try: run(recipe, measurements, paths, False)
+    except Exception as error: return number, f"{type(error).__name__}: {error}"
+    return number, None
 
 def _merged(plan): # each recipe once, with all its questions, in the order of the plan
     merged = {}
@@ -261,6 +264,24 @@ def _check_paths(recipe, measurements): # what lives in a notebook is found by n
     said = json.dumps([asdict(recipe), [[m.kind, m.options] for m in measurements]])
     for name in re.findall('"(__main__:[^"]*)"', said): place_of(name)
 
+# %% ../../nbs/engine/runs.ipynb #c032f
+def _failures(entries, told, progress): # entries that failed, each with a reason
+    left, failed = dict(enumerate(entries)), []
+    try:
+        for number, why in tqdm(told, total=len(entries), desc="runs", disable=not progress):
+            entry = left.pop(number)
+            if why: failed.append((entry, why))
+    except BrokenExecutor: # all that this pool would still have done is lost with it
+        why = "its process was killed, or another one beside it; was there enough memory?"
+        failed += [(entry, why) for entry in left.values()]
+    return failed
+
+def _say_failures(failed, number):
+    lines = [f"{recipe.name}, seed {recipe.seed} ({recipe.key}): {why}"
+             for (recipe, _), why in failed]
+    return "\n".join([f"{len(failed)} of {number} runs failed twice. The others are in the results "
+                      "store; the same call tries these again:", *lines])
+
 # %% ../../nbs/engine/runs.ipynb #c032b
 CHILDREN = ("loky", "multiprocessing") # backends whose processes are children of this one
 
@@ -273,7 +294,8 @@ def sweep(plan: list[tuple[Recipe, list[Measurement]]], # what to run, in this o
     """Run everything that the store does not hold yet.
 
     Raises ValueError for a name or an option that does not exist, or that other processes would
-    not find, and for uncommitted code as `run` does, before any run begins."""
+    not find, and for uncommitted code as `run` does, before any run begins; RuntimeError, when
+    all others have ended, for runs that failed twice."""
     progress = Flag()("progress", progress)
     jobs, plan = Whole(1)("jobs", jobs), list(plan)
     todo = [entry for entry in _merged(plan) if unanswered(*entry, paths) != []]
@@ -283,9 +305,14 @@ def sweep(plan: list[tuple[Recipe, list[Measurement]]], # what to run, in this o
             _check_paths(recipe, measurements)
             check_run(recipe, measurements)
             check_committed(paths.results, recipe.preset)
-        worker = Parallel(n_jobs=jobs, backend=backend, return_as="generator_unordered")
-        done = worker(delayed(_run_with)(names, parent, *entry, paths) for entry in todo)
-        for _ in tqdm(done, total=len(todo), desc="runs", disable=not progress): pass
+        def attempt(entries):
+            pool = Parallel(n_jobs=jobs, backend=backend, return_as="generator_unordered")
+            calls = [delayed(_run_with)(names, parent, number, *entry, paths)
+                     for number, entry in enumerate(entries)]
+            return _failures(entries, pool(calls), progress)
+        failed = attempt(todo)
+        if failed: failed = attempt([entry for entry, _ in failed])
+        if failed: raise RuntimeError(_say_failures(failed, len(todo)))
     return [read_row(paths.row(recipe)) for recipe, _ in plan]
 
 # %% ../../nbs/engine/runs.ipynb #c035
