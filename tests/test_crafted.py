@@ -172,8 +172,8 @@ def row(content, folder):
 
 
 def note(content, folder):
-    put(content, folder/"note.json")
-    results.noted(folder, "note", dict)
+    put(content, folder/"results"/"toys"/"smoke"/"data"/"note.json")
+    results.noted(("toys", "smoke", "data"), "note", dict, Paths.under(folder))
 
 
 def minari_set(name):

@@ -218,7 +218,8 @@ def noted(where: tuple[str, str, str], # study, preset, folder
 
     Raises ValueError, with the remedy, for a damaged one; and before it begins, for uncommitted
     code in the project's own results, and where nobody has named a folder for it."""
-    file = Path(*where)/f"{label('note', name).replace(' ', '-')}.json"
+    folders = (label("folder of a note", part) for part in where)
+    file = Path(*folders)/f"{label('note', name).replace(' ', '-')}.json"
     if (note := read_note(paths.results/file)) is not None: return note
     if asks_first(paths.results/file):
         raise ValueError(f"{file.as_posix()} did not come with the package. To collect or play "
