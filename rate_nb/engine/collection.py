@@ -60,8 +60,14 @@ def play_round(
 # %% ../../nbs/engine/collection.ipynb #c009a
 def _laid_end_to_end(task, record, clues, terminated, truncated, last) -> Trajectories:
     "The episodes of a round, from its record of (shown, labels, rewards, playing) a step."
-    *arrays, alive = (np.stack(part).swapaxes(0, 1) for part in zip(*record, strict=True))
-    (frames, actions, rewards), lengths = (array[alive] for array in arrays), alive.sum(axis=1)
+    lengths = np.sum([playing for *_, playing in record], axis=0)
+    starts, whole = np.cumsum(lengths) - lengths, lengths.sum()
+    arrays = [np.empty((whole, *part.shape[1:]), part.dtype) for part in record[0][:3]]
+    for t, (*parts, playing) in enumerate(record):
+        for array, part in zip(arrays, parts, strict=True):
+            array[starts[playing] + t] = part[playing]
+        record[t] = None  # now it stands in the arrays
+    frames, actions, rewards = arrays
     actions = conform(task.action_space, actions, f"the expert's actions in task {task.name}")
     seen = stacked(frames, lengths, task.frame_stack)
     return Trajectories(seen, actions, rewards, lengths, clues, terminated, truncated,

@@ -5,18 +5,22 @@
 # %% auto #0
 __all__ = ['BENCHMARK', 'OBSERVATIONS', 'ACTIONS', 'OPERATOR_GROUPS', 'benchmark_model', 'random_batch', 'optimizer_for',
            'training_step', 'seconds_in_turns', 'measure_training', 'matmul_speed', 'operator_table', 'gigaflops',
-           'measure_acting', 'in_fresh_process', 'acting_summary', 'processor', 'report', 'measure_all', 'main']
+           'measure_acting', 'in_fresh_process', 'acting_summary', 'family_seconds', 'measure_collection', 'processor',
+           'report', 'measure_all', 'main']
 
 # %% ../../nbs/engine/speed.ipynb #c003
 import os
 import platform
 import statistics
 import time
+from collections import Counter
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import torch
 from fastcore.script import call_parse
 from gymnasium import spaces
@@ -26,8 +30,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..acting import Agent
 from ..core.checks import Number, Whole, label
+from .collection import play_rounds
 from .recipes import Paths
 from .provenance import PACKAGES, PeakMemory, git_commit
+from .tasks import Task
 from ..core.files import write_json
 from ..models.sequence_model import SequenceModel, make_model
 from ..training import TrainingConfig, trajectory_losses
@@ -210,6 +216,32 @@ def acting_summary(
             "first windows": median(by_window[:windows]),
             "last windows": median(by_window[-windows:]), "steps": by_window.size,
             "peak MiB, first window": peaks[0], "peak MiB, last window": peaks[-1]}
+
+# %% ../../nbs/engine/speed.ipynb #c051b
+def family_seconds() -> dict[str, float]:  # name of a program -> seconds
+    "Processor time so far of this process ('here') and of its living descendants, by program."
+    seconds = Counter(here=time.process_time())
+    for process in psutil.Process().children(recursive=True):
+        try: name, times = process.name(), process.cpu_times()
+        except psutil.Error: continue  # it has just ended
+        seconds[name] += times.user + times.system
+    return seconds
+
+# %% ../../nbs/engine/speed.ipynb #c051c
+def measure_collection(
+    task: Task,
+    episodes: int = 64,  # of a round, side by side
+    seed: int = 0,  # of the dataset
+) -> dict:  # "steps", "wall", and for each program processor time, in ms a step
+    "What a step of a task's expert costs, from playing to arrays in memory."
+    rounds = play_rounds(task, 2 * episodes, seed, episodes)
+    with closing(rounds):
+        next(rounds)  # engines start
+        start, before = time.perf_counter(), family_seconds()
+        steps = next(rounds).num_steps
+        after, wall = family_seconds(), time.perf_counter() - start
+    spent = {"wall": wall} | {name: after[name] - before[name] for name in after}
+    return {"steps": steps} | {name: 1000 * value / steps for name, value in spent.items()}
 
 # %% ../../nbs/engine/speed.ipynb #c053
 def processor() -> str:

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['REMEDY', 'LAUNCHER', 'RESOLUTIONS', 'BUTTONS', 'VARIABLES', 'HIDDEN', 'load_vizdoom', 'dry_run', 'check_engine',
-           'write_launcher', 'make_game', 'Engine', 'Game', 'is_death', 'LastingGame']
+           'write_launcher', 'palette', 'make_game', 'Engine', 'Game', 'is_death', 'LastingGame']
 
 # %% ../../../nbs/envs/vizdoom/engine.ipynb #c003
 import functools
 import importlib
 import os
 import shutil
+import struct
 import subprocess
 import tempfile
 from pathlib import Path
@@ -89,6 +90,18 @@ BUTTONS = ('TURN_LEFT', 'TURN_RIGHT', 'MOVE_FORWARD')
 VARIABLES = ('HEALTH', 'ARMOR', 'POSITION_X', 'POSITION_Y', 'ANGLE', 'VELOCITY_X', 'VELOCITY_Y')
 HIDDEN = ('hud', 'weapon', 'crosshair', 'messages', 'screen_flashes', 'decals', 'particles')
 
+# %% ../../../nbs/envs/vizdoom/engine.ipynb #c039c2
+@functools.cache
+def palette() -> bytes:  # 768
+    "Red, green and blue of each of Doom's 256 colours."
+    with open(Path(load_vizdoom().__file__).with_name('freedoom2.wad'), 'rb') as wad:
+        _, lumps, directory = struct.unpack('<4s2i', wad.read(12))
+        wad.seek(directory)
+        places = {name.rstrip(b'\0'): place
+                  for place, _, name in struct.iter_unpack('<2i8s', wad.read(16 * lumps))}
+        wad.seek(places[b'PLAYPAL'])
+        return wad.read(768)
+
 # %% ../../../nbs/envs/vizdoom/engine.ipynb #c039d
 def make_game(
     vizdoom,  # the module
@@ -104,7 +117,7 @@ def make_game(
     game.set_doom_config_path(f'{folder}/engine.ini')
     game.set_doom_map('map01')
     game.set_screen_resolution(getattr(vizdoom.ScreenResolution, RESOLUTIONS[resolution]))
-    game.set_screen_format(vizdoom.ScreenFormat.RGB24)
+    game.set_screen_format(vizdoom.ScreenFormat.DOOM_256_COLORS8)
     game.set_available_buttons([getattr(vizdoom.Button, name) for name in BUTTONS])
     known = vizdoom.GameVariable
     game.set_available_game_variables([getattr(known, name) for name in VARIABLES])

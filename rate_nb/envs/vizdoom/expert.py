@@ -88,10 +88,10 @@ LOYALTY = 0.2  # added to the plan that is being carried out, against wavering
 
 # %% ../../../nbs/envs/vizdoom/expert.ipynb #c094b
 @functools.cache
-def all_paths() -> np.ndarray:  # (HELD + 1, plans, points, 2) float32
-    "What `plan_paths` says for every `held`, at every STRIDE-th step."
+def all_paths() -> np.ndarray:  # (HELD + 1, 2, points, plans) float32
+    "What `plan_paths` says for every `held`, at every STRIDE-th step; plans last."
     paths = np.stack([plan_paths(held) for held in range(HELD + 1)])
-    return paths[:, :, STRIDE - 1::STRIDE].astype(np.float32)
+    return paths[:, :, STRIDE - 1::STRIDE].transpose(0, 3, 2, 1).astype(np.float32, order="C")
 
 
 def _coasting() -> np.ndarray:  # (points,) float32
@@ -118,13 +118,14 @@ def in_view(
 
 # %% ../../../nbs/envs/vizdoom/expert.ipynb #c096
 def path_touches(
-    path: np.ndarray,  # (plans, points, 2)
+    path: np.ndarray,  # (2, points, plans)
     items: np.ndarray,  # (items, 3) x, y, kind
-) -> np.ndarray:  # (plans, points, items) bool
-    "Which items would be touched at which point of each path, (plans, points, items)."
+) -> np.ndarray:  # (items, points, plans) bool
+    "Which items would be touched at which point of each path, (items, points, plans)."
     reach = np.where(items[:, 2] == 2, PILLAR_REACH, BALL_REACH).astype(np.float32)
-    near = np.abs(path[..., :1] - items[:, 0]) < reach
-    return near & (np.abs(path[..., 1:] - items[:, 1]) < reach)
+    away = np.abs(path[:, None] - items[:, :2].T[..., None, None])
+    near_x, near_y = away < reach[:, None, None]
+    return near_x & near_y
 
 # %% ../../../nbs/envs/vizdoom/expert.ipynb #c096b
 def plan_values(
@@ -135,12 +136,13 @@ def plan_values(
 ) -> np.ndarray:  # (plans,)
     "What each plan will touch, (plans,); the later the less it counts."
     heading, limit = np.deg2rad(player[2]), ROOM // 2 - PLAYER_RADIUS
-    ahead, left = [np.cos(heading), np.sin(heading)], [-np.sin(heading), np.cos(heading)]
-    turned = all_paths()[min(held, HELD)] @ np.array([ahead, left]).astype(np.float32)
-    path = turned + (player[:2] + COAST[:, None] * player[3:])
+    turn = [[np.cos(heading), -np.sin(heading)], [np.sin(heading), np.cos(heading)]]
+    paths = all_paths()[min(held, HELD)]
+    turned = (np.array(turn).astype(np.float32) @ paths.reshape(2, -1)).reshape(paths.shape)
+    path = turned + (player[:2, None] + COAST * player[3:, None])[..., None]
     touched = path_touches(path.clip(-limit, limit), items)
     first = (touched * DISCOUNT[:, None]).max(axis=1)  # the first touch counts
-    return first @ worth[items[:, 2].astype(np.int64)]
+    return np.ascontiguousarray(first.T) @ worth[items[:, 2].astype(np.int64)]
 
 # %% ../../../nbs/envs/vizdoom/expert.ipynb #c099b
 class Noise:

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FULL_HP', 'STEP_REWARD', 'TOUCH_HP', 'RULES', 'ACTIONS', 'MIRRORED_ACTIONS', 'ACTION_NAMES', 'HEIGHT', 'WIDTH',
            'OBSERVATION_SPACE', 'ACTION_SPACE', 'KINDS', 'MAX_ITEMS', 'NO_ITEM', 'INFOS', 'EXPERT_INFOS', 'TASK',
-           'paper_rules', 'reference_rules', 'check_action', 'shrink', 'expert_info', 'TwoColorsOptions', 'Score',
-           'Episode', 'TwoColorsEnv', 'ViZDoomTwoColors', 'by_pillar']
+           'paper_rules', 'reference_rules', 'check_action', 'colored', 'shrink', 'expert_info', 'TwoColorsOptions',
+           'Score', 'Episode', 'TwoColorsEnv', 'ViZDoomTwoColors', 'by_pillar']
 
 # %% ../../../nbs/envs/vizdoom/task.ipynb #c003
 from dataclasses import dataclass, field, fields, replace
@@ -20,7 +20,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from ...core.checks import Choice, Flag, Number, Whole, check_fields
 from ...engine.tasks import Expert, Task
 from ...engine.workers import WorkerVectorEnv
-from .engine import RESOLUTIONS, LastingGame, check_engine
+from .engine import RESOLUTIONS, LastingGame, check_engine, palette
 from .scenario import COLORS, FRAME_SKIP, scenario_path
 
 # %% ../../../nbs/envs/vizdoom/task.ipynb #c047
@@ -73,12 +73,22 @@ def check_action(
         raise ValueError(f"action is {action!r}; give 0 to 4: {', '.join(ACTION_NAMES)}")
 
 # %% ../../../nbs/envs/vizdoom/task.ipynb #c055
-def shrink(
-    frame: np.ndarray,  # (height, width, 3) uint8
-) -> np.ndarray:  # (3, 64, 112) uint8
-    "A frame (height, width, 3) as an observation (3, 64, 112): mean over the area of each pixel."
+def colored(
+    frame: np.ndarray,  # (height, width) uint8, of the engine
+) -> Any:  # PIL.Image.Image
+    "A frame of the engine in red, green and blue."
     from PIL import Image
-    small = Image.fromarray(frame).resize((WIDTH, HEIGHT), Image.Resampling.BOX)
+    picture = Image.fromarray(frame)
+    picture.putpalette(palette())
+    return picture.convert('RGB')
+
+
+def shrink(
+    frame: np.ndarray,  # (height, width) uint8, of the engine
+) -> np.ndarray:  # (3, 64, 112) uint8
+    "A frame (height, width) as an observation (3, 64, 112): mean over the area of each pixel."
+    from PIL import Image
+    small = colored(frame).resize((WIDTH, HEIGHT), Image.Resampling.BOX)
     return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
 
 # %% ../../../nbs/envs/vizdoom/task.ipynb #c056b
@@ -89,8 +99,8 @@ def expert_info(
 
     'player': x, y, angle in degrees, velocity x and y; 'items': x, y, kind, or rows of NO_ITEM."""
     items = np.full((MAX_ITEMS, 3), NO_ITEM, dtype=np.float32)
-    found = [(one.position_x, one.position_y, KINDS[one.name])
-             for one in state.objects if one.name in KINDS]
+    found = [(one.position_x, one.position_y, kind) for one in state.objects
+             if (kind := KINDS.get(one.name)) is not None]
     items[:len(found)] = found[:MAX_ITEMS]
     return {'player': np.array(state.game_variables[2:], dtype=np.float32), 'items': items}
 
@@ -126,14 +136,13 @@ class Score:
         clue: int,  # index in COLORS of the colour that heals
     ):
         self.options, self.clue, self.hp, self.steps = options, clue, FULL_HP, 0
-        self.touches = np.zeros(2, dtype=np.int64)  # of red, of green
+        self.touches = 0, 0  # of red, of green
 
     def count(self, health: float, armor: float) -> float:
         "The reward of a step, after which the engine's counters stand so."
-        touched = np.array([armor, health - 100], dtype=np.int64) - self.touches
-        self.touches += touched
+        before, self.touches = self.touches, (int(armor), int(health) - 100)
         self.steps += 1
-        right, wrong = int(touched[self.clue]), int(touched[1 - self.clue])
+        right, wrong = (self.touches[color] - before[color] for color in (self.clue, 1 - self.clue))
         self.hp, reward = RULES[self.options.rules](self.hp, self.steps, right, wrong)
         return reward
 
@@ -145,8 +154,8 @@ class Score:
 
     def info(self) -> dict[str, Any]:
         "For plots and results."
-        return {'clue': self.clue, 'right_touches': int(self.touches[self.clue]),
-                'wrong_touches': int(self.touches[1 - self.clue]), 'hp': self.hp}
+        return {'clue': self.clue, 'right_touches': self.touches[self.clue],
+                'wrong_touches': self.touches[1 - self.clue], 'hp': self.hp}
 
 # %% ../../../nbs/envs/vizdoom/task.ipynb #c058b
 class Episode:
@@ -214,7 +223,7 @@ class TwoColorsEnv(gym.Env):
 
     def render(self):
         "The engine's picture (height, width, 3) uint8."
-        return self.episode.game.state.screen_buffer.copy()
+        return np.array(colored(self.episode.game.state.screen_buffer))
 
     def close(self): self.episode.game.close()
 
