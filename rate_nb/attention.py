@@ -193,7 +193,7 @@ def auto_attention(q: Tensor, *others) -> Tensor:
     "`relative_attention`, by the kernel that suits the device of its inputs."
     return KERNELS.find(kernel_on(q.device))(q, *others)
 
-KERNELS = Registry("kernel", {"auto": "rate_nb.attention:auto_attention",
+KERNELS = Registry("attention", {"auto": "rate_nb.attention:auto_attention",
                               "plain": "rate_nb.attention:relative_attention",
                               "fast": "rate_nb.engine.attention:fast_attention",
                               "batched": "rate_nb.engine.attention:batched_attention"})
@@ -265,7 +265,7 @@ def step_attention(attention: RelativeAttention,
     "The attention of a few new rows at a time, by the module's own kernel."
     return STEP_KERNELS.find(attention.kernel)(attention, biases, mask)
 
-STEP_KERNELS = Registry("step kernel", {
+STEP_KERNELS = Registry("attention of a step", {
     "plain": "rate_nb.attention:IncrementalAttention",
     **dict.fromkeys(("auto", "fast", "batched"),
                     "rate_nb.engine.attention:FastIncrementalAttention")})

@@ -813,30 +813,32 @@ INSIDE = set("""
     Encoded Run num_bytes Workers end_process SharedRows LeakyValve
     Above action_encoder action_head actors_text add_up after_a_step append_round append_rows
     around_agents array_path arrivals as_numbers attention_mask attention_weights
-    AttentionProjections ball batched_infos begin_maze BehaviorCloning Below best_plan
-    best_return boat_goal bounce bring_to_disk Check check_context check_disk check_json
-    check_rows check_scale checked_actions checked_episode Choice Claim CodeEncoder coily_at
-    combined ContinuousHead cross_boundary cut_in_chunks default_fingerprint DiscreteHead
-    distance_table disturb download draw_episode draw_maze draw_points draw_summary Dropout
-    encoded_source EncodedTask end_with Engine Episode episode_facts Episodes fast_attention
+    AttentionProjections auto_attention ball batched_attention batched_infos begin_maze
+    BehaviorCloning Below best_plan best_return boat_goal bounce bring_to_disk Check
+    check_context check_disk check_json check_rows check_scale checked_actions checked_episode
+    Choice Claim CodeEncoder coily_at colored combined ContinuousHead cross_boundary
+    cut_in_chunks default_fingerprint DiscreteHead distance_table distance_vectors disturb
+    download draw_episode draw_maze draw_points draw_summary Dropout encoded_source EncodedTask
+    end_with Engine Episode episode_facts Episodes family_seconds fast_attention
     FastIncrementalAttention feed_forward feed_rows FeedForward fill_cells finish_axes Flag
     from_minari Game Generator generator_folder GreyEncoder Grid GridEncoder group_edges
     GrowingDataset GRU GRUGate ImageEncoder in_two_ranks IncrementalAttention iqm is_aimed judge
-    keep_mask KeepMemory kind_at label label_tokens LastingGame learn_stage look LSTM make_game
-    make_manifest make_maze make_origin mark_lines maze_picture maze_pictures measure_all
-    measure_linear_probe measure_outputs MultiDiscreteHead Noise noted_data Number NumpyRows
-    NumpyVectorEnv observation_encoder observations_in Ordered pad_rows padded_batch paper_rules
-    parent_lives parse_json PartsEncoder PassThrough pillar plain plan_action plan_path
-    plan_paths plan_values play_again play_round play_rounds playable png_bytes query_blocks
-    quiet_steps RATEState read_early read_json read_segments read_tensors read_windows_early
-    record RecurrentState reference_rules relative_attention RelativeAttention Results
-    ReturnEncoder ReturnToGo Robot room_for row_seeds rows_of_this_round rows_to_reset say_check
-    say_scores say_table scenario_path scenario_wad Score score_of segment_plans sinusoid
-    slanted small_multiples snapshot_steps spread_out stage_episodes stage_folder stage_skill
-    stage_summary StagePlayer Standardize standing steer surface SwappedValve take_labels thing
-    three_convolutions tile_pictures to_array TracedAgent train_generator unused_parameters
-    Valve Variances VectorEncoder video_page Whole windows_batch Within WorkerTask would_decide
-    write_json write_launcher
+    keep_mask KeepMemory kernel_on kind_at label label_tokens LastingGame learn_stage look LSTM
+    make_game make_manifest make_maze make_origin mark_lines maze_picture maze_pictures
+    measure_all measure_collection measure_linear_probe measure_outputs MultiDiscreteHead Noise
+    noted_data Number NumpyRows NumpyVectorEnv observation_encoder observations_in Ordered
+    own_share pad_rows padded_batch palette paper_rules parent_lives parse_json PartsEncoder
+    PassThrough pillar plain plan_action plan_path plan_paths plan_values play_again play_round
+    play_rounds playable png_bytes query_blocks quiet_steps RATEState read_early read_json
+    read_segments read_tensors read_windows_early record RecurrentState reference_rules
+    relative_attention RelativeAttention restore_random_state Results ReturnEncoder ReturnToGo
+    Robot room_for row_seeds rows_of_this_round rows_to_reset say_check say_scores say_table
+    scenario_path scenario_wad Score score_of segment_plans sinusoid slanted small_multiples
+    snapshot_steps spread_out stage_episodes stage_folder stage_skill stage_summary StagePlayer
+    Standardize standing steer surface SwappedValve take_labels thing three_convolutions
+    tile_pictures to_array TracedAgent train_generator unused_parameters Valve Variances
+    VectorEncoder video_page Whole windows_batch Within WorkerTask would_decide write_json
+    write_launcher
 """.split())
 
 # ---- tests ----
