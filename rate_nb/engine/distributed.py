@@ -36,6 +36,7 @@ def own_share(indices: np.ndarray, # (batch,) trajectories of a batch
 # %% ../../nbs/engine/distributed.ipynb #d021
 WAIT = 1800 # seconds that a process waits for the others
 
+# %% ../../nbs/engine/distributed.ipynb #d021b
 @contextmanager
 def answering() -> Iterator[None]:
     "Within the block, a process that is lost or silent gives one clear ConnectionError."
@@ -94,6 +95,7 @@ def add_up(parameters: Iterable[nn.Parameter], # their gradients are changed in 
         if used: _add_gradients(used, accelerator)
     return facts[:len(numbers)]
 
+# %% ../../nbs/engine/distributed.ipynb #d033b
 def _add_gradients(parameters, accelerator): # all in one message
     flat = torch.cat([(torch.zeros_like(parameter) if parameter.grad is None
                        else parameter.grad).flatten() for parameter in parameters])
