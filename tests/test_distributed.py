@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 HERE = Path(__file__).resolve().parent
-SECONDS = 240
+SECONDS = 600
 
 
 def run(case: str, folder: Path, processes: int = 2, **environment) -> list:
@@ -95,3 +95,18 @@ def test_lost_process_is_told_and_nothing_hangs(tmp_path):
     with pytest.raises(FileNotFoundError): run("lost", tmp_path) # the one that is gone
     told = json.loads((tmp_path/"told-0.json").read_text(encoding="utf-8"))
     assert "another process of this training has ended" in told
+
+
+# ---- precision ----
+
+def test_half_precision_learns_the_same(alone, tmp_path):
+    "All kinds of models, by a processor in bf16: losses within two percent."
+    half, = run("methods", tmp_path, processes=1, ACCELERATE_MIXED_PRECISION="bf16")
+    for way, told in alone.items():
+        np.testing.assert_allclose(half[way]["losses"], told["losses"], rtol=0.02, err_msg=way)
+    assert any(half[way]["losses"] != told["losses"] for way, told in alone.items())
+
+
+@pytest.mark.slow
+def test_half_precision_remembers(tmp_path):
+    assert run("tmaze", tmp_path, processes=1, ACCELERATE_MIXED_PRECISION="bf16") == [[1., 1.]]
