@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from conftest import ROOT, all_notebooks, notebook_id
 from rate_nb.engine.recipes import Paths
-from rate_nb.engine.study import EXAMPLES, find_study, study_names
+from rate_nb.engine.study import find_study, study_names
 from rate_nb.envs.mujoco import study as mujoco
 
 SIMULATORS = ("vizdoom", "minigrid", "mujoco", "dm_control", "ale_py", "memory_maze", "popgym")
@@ -66,7 +66,7 @@ def tracked() -> list[Path]:
 
 # ---- what is made from something else is up to date ----
 
-@pytest.mark.parametrize("name", [*study_names(), *EXAMPLES])
+@pytest.mark.parametrize("name", study_names(examples=True))
 def test_results_answer_what_laptop_asks(name):
     "A new key of a recipe or a measurement would have readers run again what is measured."
     study, paths, kept = find_study(name), Paths.under(ROOT), set(tracked())

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from .provenance import TRUSTED, UNCOMMITTED, code_of, numerics_of, say_mixed
 from .recipes import Paths, recipe_from
 from .rows import REMEDY, parse_row
-from .study import EXAMPLES, Study, find_study, study_names
+from .study import Study, find_study, study_names
 
 # %% ../../nbs/engine/audit.ipynb #c006
 WRONG, LEFT_OVER, DOUBTFUL = "wrong", "left over", "doubtful"
@@ -124,7 +124,7 @@ def audit(paths: Paths | None = None, # None: the repository
         name, here = folder.parent.name, folder.relative_to(paths.results).as_posix()
         rows = [row for path in sorted(folder.glob("*.json")) if (row := read_row(path)[0])]
         numerics.update(map(numerics_of, rows))
-        if name not in (*study_names(), *EXAMPLES):
+        if name not in study_names(examples=True):
             findings.append(Finding(LEFT_OVER, here, f"{len(rows)} rows of no study of ours"))
         elif folder.name not in find_study(name).presets:
             findings.append(Finding(LEFT_OVER, here, "no preset of the study has this name"))

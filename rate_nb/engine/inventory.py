@@ -20,9 +20,10 @@ from types import SimpleNamespace
 
 from ..core.files import read_json
 from .checkpoints import NUMERICS
-from .recipes import Paths, Recipe, recipe_from
+from .provenance import numerics_of
+from .recipes import Paths, Recipe, encoder_of, recipe_from
 from .storage import dataset_folder
-from .study import EXAMPLES, find_study, study_names
+from .study import find_study, study_names
 from .tasks import make_task, task_names
 from .terminal import folder_size, say_size
 
@@ -121,13 +122,12 @@ def dataset_items(paths: Paths) -> list[Item]:
 def encoders_in(recipe: Recipe) -> Iterator[Recipe]:
     "The recipe itself, and those of the encoders that it sees through, however deep."
     yield recipe
-    if isinstance(config := recipe.task_options.get("encoder"), dict):
-        yield from encoders_in(recipe_from(config))
+    if encoder := encoder_of(recipe): yield from encoders_in(encoder)
 
 @lru_cache
 def asked_runs(study: str, preset: str) -> frozenset[str]: # hashes
     "The runs that a study of ours asks for, encoders included; none if there is no such study."
-    ours = study in (*study_names(), *EXAMPLES)
+    ours = study in study_names(examples=True)
     if not ours or preset not in find_study(study).presets: return frozenset()
     found, hashes = find_study(study), set()
     for experiment in found.experiments:
@@ -158,7 +158,7 @@ def run_item(path: Path) -> Item:
     training = json_or_none(path/"training.json")
     if training is None or not (path/"model.safetensors").exists():
         return make_item(path, UNFINISHED, f"{what}; the same command goes on with its training")
-    if training.get("numerics", 1) != NUMERICS:
+    if numerics_of(training) != NUMERICS:
         return make_item(path, OLDER, f"{what}; weights of older arithmetic")
     asked = recipe.hash in asked_runs(recipe.folder, recipe.preset)
     return make_item(path, FOUND if asked else OWN, what)

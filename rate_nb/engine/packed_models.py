@@ -27,7 +27,8 @@ from .checkpoints import NUMERICS, load_tensors, save_tensors
 from .measurements import measure
 from .presets import Preset
 from .provenance import PACKAGE, processor
-from .recipes import DataSpec, Measurement, Paths, Recipe, recipe_from, recipe_task
+from .recipes import (DataSpec, Measurement, Paths, Recipe, encoder_of, recipe_from,
+                                    recipe_task)
 from .rows import read_row
 from .runs import trained_model
 from .study import Grid, Method, Study, measurement
@@ -77,9 +78,6 @@ def packed_path(recipe: Recipe, folder: Path = MODELS) -> Path:
     name, *_ = recipe.key.rpartition("-s")
     return folder/recipe.folder/f"{name}.safetensors"
 
-def _encoder(recipe): # the recipe of the encoder that it sees through, if there is one
-    return recipe_from(recipe.task_options["encoder"]) if recipe.task == "encoded" else None
-
 def pack_model(recipe: Recipe, # of a finished run
                paths: Paths, # where it is
                folder: Path = MODELS,
@@ -88,7 +86,7 @@ def pack_model(recipe: Recipe, # of a finished run
 
     Raises FileNotFoundError without weights; ValueError for weights of another recipe or of other
     arithmetic, and if all packed models together were too large."""
-    if encoder := _encoder(recipe): pack_model(encoder, paths, folder)
+    if encoder := encoder_of(recipe): pack_model(encoder, paths, folder)
     source, path = paths.run(recipe)/"model.safetensors", packed_path(recipe, folder)
     tensors, header = load_tensors(source, recipe.fingerprint)
     others = [each for each in folder.rglob("*.safetensors") if each != path]
@@ -176,7 +174,7 @@ def _again(model, row, key, paths): # kind and words
     return found, f"{kind.rpartition(':')[-1]}({asked}) {said}"
 
 def _compared(recipe, paths, most_seconds): # kind and words for each answer
-    encoder, row = _encoder(recipe), read_row(paths.row(recipe))
+    encoder, row = encoder_of(recipe), read_row(paths.row(recipe))
     if row is None: raise ValueError(f"there is no row {paths.row(recipe).name} for it")
     if encoder and not paths.run(encoder).exists(): raise ValueError("its encoder is not packed")
     model, _ = trained_model(recipe, paths)
@@ -195,7 +193,7 @@ def play_again(paths: Paths | None = None, # where the rows are; None: the repos
             where = f"{path.parent.name}/{path.stem}"
             try: recipes[where] = lay_out(path, there)
             except ValueError as error: yield Finding(WRONG, where, str(error))
-        encoders = {encoder.hash for recipe in recipes.values() if (encoder := _encoder(recipe))}
+        encoders = {encoder.hash for recipe in recipes.values() if (encoder := encoder_of(recipe))}
         for where, recipe in recipes.items():
             if recipe.hash in encoders: continue # it plays as a part of others
             try: yield from (Finding(kind, where, said) for kind, said

@@ -277,12 +277,14 @@ def control(task: Callable[[Preset], Any], # of the test
 # %% ../../nbs/engine/study.ipynb #c031
 EXAMPLES = {"readme": "rate_nb.engine.packed_models:README"} # studies that no notebook reproduces
 
-def study_names() -> list[str]:
+def study_names(examples: bool = False, # the examples, too
+               ) -> list[str]:
     "The environments that have a study."
     package = Path(rate_nb.__file__).parent
-    return sorted(path.parent.name for path in package.glob("envs/*/study.py"))
+    names = sorted(path.parent.name for path in package.glob("envs/*/study.py"))
+    return names + list(EXAMPLES) if examples else names
 
 def find_study(name: str) -> Study:
     "The study of an environment, or an example. Raises ValueError that lists all for other names."
-    Choice([*study_names(), *EXAMPLES])("study", name)
+    Choice(study_names(examples=True))("study", name)
     return load_place(EXAMPLES.get(name, f"rate_nb.envs.{name}.study:STUDY"))

@@ -84,6 +84,7 @@ def check_new(study, preset, studies, seeds, models) -> None:
 def run_fresh(study, folder, against, preset, studies, seeds, models) -> None:
     "Train new seeds, and compare them with the rows of the others."
     from rate_nb.engine.comparison import compare, stored_results
+    from rate_nb.engine.provenance import numerics_of
     seeds, old = seeds or [7], rate_nb.Paths.under(against)
     check_new(study, preset, studies, seeds, models)
     home = rate_nb.Paths.under(folder or f"out/fresh-{study.name}")
@@ -93,7 +94,7 @@ def run_fresh(study, folder, against, preset, studies, seeds, models) -> None:
     print(f"{lacking} of {len(recipes)} runs are trained and measured in "
           f"{short(home.runs.parent)}; the committed rows stay as they are", flush=True)
     print_comparison(compare(study.run(studies, preset, seeds, models, paths), committed))
-    arithmetic = {row.get("numerics", 1) for rows in committed.rows.values() for row in rows}
+    arithmetic = {numerics_of(row) for rows in committed.rows.values() for row in rows}
     print("arithmetic of the committed rows:", ", ".join(map(str, sorted(arithmetic))) or "–")
 
 # %% ../../nbs/engine/study_commands.ipynb #c032

@@ -24,7 +24,7 @@ class Game(NamedTuple):
     "One of ALE's games."
     gym_id: str
     num_actions: int      # of the game's own joystick moves, out of 18
-    target_return: float  # what Decision Transformer asks for
+    target_return: float  # the return that Decision Transformer is conditioned on
     waits_for_fire: bool = False  # before each life
 
 # %% ../../../nbs/envs/atari/task.ipynb #c007
