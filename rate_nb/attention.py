@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['KERNELS', 'STEP_KERNELS', 'sinusoid', 'distance_table', 'attention_mask', 'query_blocks', 'AttentionPlan',
            'keep_mask', 'Dropout', 'distance_vectors', 'attention_weights', 'relative_attention',
-           'AttentionProjections', 'kernel_on', 'auto_attention', 'weights_of_all', 'RelativeAttention',
-           'IncrementalAttention', 'step_attention']
+           'AttentionProjections', 'weights_of_all', 'RelativeAttention', 'IncrementalAttention', 'step_attention']
 
 # %% ../nbs/course/05_attention.ipynb #c003
 from dataclasses import dataclass
@@ -185,18 +184,10 @@ class AttentionProjections(nn.Module):
                 for rows in projected]
 
 # %% ../nbs/course/05_attention.ipynb #c040b
-def kernel_on(device: torch.device) -> str: # a key of KERNELS
-    "The kernel that suits a device."
-    return "fast" if device.type == "cpu" else "batched"
-
-def auto_attention(q: Tensor, *others) -> Tensor:
-    "`relative_attention`, by the kernel that suits the device of its inputs."
-    return KERNELS.find(kernel_on(q.device))(q, *others)
-
-KERNELS = Registry("attention", {"auto": "rate_nb.attention:auto_attention",
-                              "plain": "rate_nb.attention:relative_attention",
-                              "fast": "rate_nb.engine.attention:fast_attention",
-                              "batched": "rate_nb.engine.attention:batched_attention"})
+KERNELS = Registry("attention", {"auto": "rate_nb.engine.attention:auto_attention",
+                                 "plain": "rate_nb.attention:relative_attention",
+                                 "fast": "rate_nb.engine.attention:fast_attention",
+                                 "batched": "rate_nb.engine.attention:batched_attention"})
 
 # %% ../nbs/course/05_attention.ipynb #c040c
 def weights_of_all(attention: AttentionProjections,
@@ -213,7 +204,11 @@ def weights_of_all(attention: AttentionProjections,
 # %% ../nbs/course/05_attention.ipynb #c041b
 class RelativeAttention(AttentionProjections):
     "Multi-head attention by content and distance, projections included (RATE, section 3)."
-    kernel = "auto" # or a key of KERNELS and of STEP_KERNELS
+    def __init__(self, d_model: int, num_heads: int, d_head: int, dropout: float = 0.,
+                 kernel: str = "auto", # a key of KERNELS and of STEP_KERNELS
+                ):
+        super().__init__(d_model, num_heads, d_head, dropout)
+        self.kernel, self.attend = kernel, KERNELS.find(kernel)
 
     def forward(self, x: Tensor, # (batch, queries, d_model), the tokens that need results
                 seen: Tensor, # (batch, keys, d_model): cached states, then all of the segment
@@ -223,8 +218,7 @@ class RelativeAttention(AttentionProjections):
                ) -> Tensor: # (batch, queries, d_model)
         "Results (batch, queries, d_model) of the kernel, joined over heads and projected."
         projected, dropout = self.project(x, seen), self.dropout if self.training else 0.
-        attend = KERNELS.find(self.kernel)
-        heads = attend(*projected, table, self.W_r, *biases, plan, dropout)
+        heads = self.attend(*projected, table, self.W_r, *biases, plan, dropout)
         return self.output(heads.transpose(1, 2).flatten(2))
 
     @torch.no_grad()

@@ -38,8 +38,7 @@ class Layer(nn.Module):
     def __init__(self, config: Any): # a `rate_nb.rate.RATEConfig`
         super().__init__()
         self.attention = RelativeAttention(config.d_model, config.num_heads, config.d_head,
-                                           config.attention_dropout)
-        self.attention.kernel = config.attention
+                                           config.attention_dropout, config.attention)
         self.norm, self.dropout = nn.LayerNorm(config.d_model), Dropout(config.dropout)
 
     def keys_input(self, x: Tensor) -> Tensor:
