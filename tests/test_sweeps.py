@@ -87,7 +87,7 @@ def cluster():
 
 
 def test_a_cluster(tmp_path, cluster, lethal, capfd):
-    """Its rows are equal to those of this machine, also where the folder is named as seen from here.
+    """Its rows equal those of this machine, also where the folder is named as seen from here.
 
     Of two more runs one loses its process, and one fails: both are tried again, and listed."""
     here, there = Paths.under(tmp_path/"loky"), Paths.under(os.path.relpath(tmp_path/"ray"))
@@ -187,11 +187,9 @@ def slurm(tmp_path):
     for name, lines in SHIMS.items():
         (tmp_path/name).write_text(f"#!/bin/bash\n{lines}\n")
         (tmp_path/name).chmod(0o755)
-    (tmp_path/"venv").mkdir()
-    (tmp_path/"venv"/"bin").symlink_to(Path(sys.executable).parent)
     told = {"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "1",
             "SLURM_JOB_NODELIST": "node[1-2]", "SHIMS": str(tmp_path), "PYTHONPATH": str(ROOT),
-            "VENV": str(tmp_path/"venv"), "FOLDER": str(tmp_path/"out"), "PORT": str(free_port())}
+            "VENV": sys.prefix, "FOLDER": str(tmp_path/"out"), "PORT": str(free_port())}
     return os.environ | told | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
 
