@@ -9,7 +9,7 @@
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=8
-##SBATCH --gpus-per-node=4          # with GPUs (JOBS is then the number of runs on each of them)
+##SBATCH --gpus-per-node=4
 #SBATCH --time=24:00:00
 #SBATCH --signal=B:USR1@120
 #SBATCH --requeue
@@ -17,7 +17,8 @@
 set -euo pipefail
 
 STUDY=${1:-tmaze} PRESET=${2:-laptop} FOLDER=${FOLDER:-$PWD/out/$STUDY}
-JOBS=${JOBS:-$((SLURM_JOB_NUM_NODES * SLURM_CPUS_PER_TASK))} # runs at once, on all nodes
+JOBS=${JOBS:-${SLURM_GPUS_ON_NODE:+1}}                        # with GPUs: runs at once on each
+JOBS=${JOBS:-$((SLURM_JOB_NUM_NODES * SLURM_CPUS_PER_TASK))} # without: runs at once, on all nodes
 PATH=${VENV:-$PWD/.venv}/bin:$PATH
 PORT=${PORT:-$((20000 + SLURM_JOB_ID % 10000))} # another one for each job
 HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
