@@ -143,7 +143,7 @@ def when_all_train(plan, paths, controls, *what):
 @pytest.mark.slow
 def test_lost_worker(tmp_path):
     "What ran on it is run once more, by the other one."
-    plan, paths = [long(seed, 2000) for seed in range(3)], Paths.under(tmp_path)
+    plan, paths = [long(seed, 600) for seed in range(3)], Paths.under(tmp_path)
     with cluster_of_two() as controls:
         when_all_train(plan[:2], paths, controls, "worker")
         assert len(sweep(plan, paths, backend="ray", progress=False)) == 3
