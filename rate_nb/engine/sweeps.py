@@ -69,7 +69,7 @@ def own_place(folder: Path # of those who share the places
     return _places[folder][0]
 
 def _take_place(folder):
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     for place in count():
         lock = FileLock(folder/f"{place}.lock")
         with suppress(Timeout):
