@@ -23,6 +23,9 @@ PATH=${VENV:-$PWD/.venv}/bin:$PATH
 PORT=${PORT:-$((20000 + SLURM_JOB_ID % 10000))} # another one for each job
 HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export RAY_ADDRESS=$HEAD:$PORT RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
+# a new password for each job: other users of these nodes cannot talk to our Ray
+RAY_AUTH_TOKEN=$(od -An -tx1 -N32 /dev/urandom | tr -d ' \n')
+export RAY_AUTH_TOKEN RAY_AUTH_MODE=token
 
 # ---- Ray on all nodes; the first one is the head ----
 
