@@ -45,8 +45,9 @@ if _TYPE_CHECKING:  # for editors and static checkers
     from .engine.collection import collect, get_dataset
     from .engine.minari import from_minari, to_minari
     from .engine.recipes import DataSpec, Measurement, Paths, Recipe
-    from .engine.runs import run, sweep
+    from .engine.runs import run
     from .engine.study import Grid, Method, Preset, Study, find_study
+    from .engine.sweeps import sweep
     from .engine.tasks import Task, make_task, register_task, task_names
     from .engine.verdicts import Claim
     from .evaluation import play, rollout_video
@@ -60,8 +61,9 @@ _PLACES = {
     "engine.collection": "collect get_dataset",
     "engine.minari": "from_minari to_minari",
     "engine.recipes": "DataSpec Measurement Paths Recipe",
-    "engine.runs": "run sweep",
+    "engine.runs": "run",
     "engine.study": "Grid Method Preset Study find_study",
+    "engine.sweeps": "sweep",
     "engine.tasks": "Task make_task register_task task_names",
     "engine.verdicts": "Claim",
     "evaluation": "play rollout_video",

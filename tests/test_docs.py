@@ -56,7 +56,7 @@ def test_links_of_notebooks_lead_somewhere(path):
 
 THEIRS = {  # names in prose that no code here uses, and whose they are
     "AsyncVectorEnv": "gymnasium", "MemoryS13": "MiniGrid", "MemoryS13Random": "MiniGrid",
-    "REF_MIN_SCORE": "D4RL", "REF_MAX_SCORE": "D4RL", "register_ray": "Ray",
+    "REF_MIN_SCORE": "D4RL", "REF_MAX_SCORE": "D4RL",
     "DistributedDataParallel": "torch", "ACCELERATE_MIXED_PRECISION": "accelerate",
     "gamma": "stable-baselines3", "grAb": "ZDoom"}
 NAME_FIELDS = ("id", "attr", "arg", "name", "asname", "module")  # of nodes of a syntax tree

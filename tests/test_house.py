@@ -38,6 +38,7 @@ FLOORS = [line.split() for line in """
     engine.encoded engine.measurements engine.parameters engine.presets
     engine.runs
     engine.results engine.speed
+    engine.sweeps
     engine.study
     engine.terminal engine.audit engine.comparison
     engine.inventory engine.packed_models

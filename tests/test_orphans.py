@@ -15,7 +15,7 @@ SWEEP = """
 import sys
 from dataclasses import replace
 from rate_nb.engine.recipes import DataSpec, Paths, Recipe
-from rate_nb.engine.runs import sweep
+from rate_nb.engine.sweeps import sweep
 from rate_nb.training import TrainingConfig
 
 endless = Recipe(name="BC", task="tmaze", model="bc_mlp", preset="smoke", seed=0, length=6,

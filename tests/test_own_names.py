@@ -31,7 +31,7 @@ import sys
 from pathlib import Path
 from rate_nb.engine.measurements import MEASUREMENTS
 from rate_nb.engine.recipes import DataSpec, Measurement, Paths, Recipe
-from rate_nb.engine.runs import sweep
+from rate_nb.engine.sweeps import sweep
 from rate_nb.memory import VALVES
 from rate_nb.models.sequence_model import register_model
 from rate_nb.engine.tasks import register_task

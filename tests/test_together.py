@@ -15,7 +15,7 @@ BOTH = """
 import json, sys, time
 from dataclasses import replace
 from pathlib import Path
-from rate_nb.engine import collection, runs
+from rate_nb.engine import collection, runs, sweeps
 from rate_nb.engine.recipes import DataSpec, Measurement, Paths, Recipe
 from rate_nb.engine.results import noted
 from rate_nb.training import TrainingConfig
@@ -41,7 +41,7 @@ def ask_a_run(number, paths):
 
 def sweep(number, paths): # each recipe stands there twice
     plan = [(replace(tiny, seed=seed), [question]) for question in ask for seed in range(rounds)]
-    runs.sweep(plan, paths, jobs=1, progress=False)
+    sweeps.sweep(plan, paths, jobs=1, progress=False)
 
 def see_through_an_encoder(number, paths): # both recipes through the same
     seen = dict(base="tmaze", encoder=replace(tiny, seed=number).config, **tiny.task_options)

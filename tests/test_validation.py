@@ -40,7 +40,7 @@ from PIL import Image
 from rate_nb import memory
 from rate_nb.analysis import probes
 from rate_nb.engine import figures, maps, speed, style
-from rate_nb.engine import measurements, recipes, runs, verdicts
+from rate_nb.engine import measurements, recipes, runs, sweeps, verdicts
 from rate_nb.envs.atari import dqn_replay
 from rate_nb.envs.atari import task as atari
 from rate_nb.envs.atari.expert import AtariExpert
@@ -684,10 +684,10 @@ def _(**given):
     return memories.round(4).tolist()
 
 
-@thing(runs.sweep, but=("backend",), jobs=1, progress=False)
+@thing(sweeps.sweep, but=("backend",), jobs=1, progress=False)
 def _(**given):
     plan, paths = [(recipe(), [])], recipes.Paths.under(folder())
-    return runs.sweep(plan, paths, backend="sequential", **given)[0]["hash"]
+    return sweeps.sweep(plan, paths, **given)[0]["hash"]
 
 
 thing(runs.run, progress=False)(

@@ -17,8 +17,9 @@ from ..core.checks import Number
 from .parameters import as_list
 from .recipes import Paths
 from .results import Results
-from .runs import only_asked, results_frame, sweep, unanswered
+from .runs import results_frame, unanswered
 from .study import Study
+from .sweeps import only_asked, sweep
 
 # %% ../../nbs/engine/comparison.ipynb #c006
 def stored_results(study: Study,

@@ -75,7 +75,7 @@ class Preset:
     seeds: int                 # training seeds
     methods: dict[str, dict] = field(default_factory=dict) # method -> changes of `train`
     extra: dict = field(default_factory=dict) # what only this study knows
-    jobs: int = 1              # processes of a sweep
+    jobs: int = 1              # of a sweep: runs at once, with GPUs for each of them
     name: str = ""             # by which a study knows it; the study writes it
 
     def __post_init__(self): check_fields(self, seeds=Whole(1), jobs=Whole(1))

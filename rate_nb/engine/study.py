@@ -25,7 +25,8 @@ from .presets import ENCODER, LAPTOP, Preset, Published, sizes
 from .recipes import DataSpec, Measurement, Paths, Recipe, options
 from .results import Results, gaps_of, noted, say_ahead, scores_of
 from .rows import read_row
-from .runs import only_asked, sweep, unanswered
+from .runs import unanswered
+from .sweeps import only_asked, sweep
 from .verdicts import Above, Below, Claim, Ordered, Within
 from ..evaluation import play
 from ..models.sequence_model import accepted_options
@@ -198,16 +199,19 @@ class _Runner(_Careful):
             models: list[str] | str | None = None, # methods to take part; None: all
             paths: Paths | None = None, # None: the repository
             progress: bool = True, # show bars
+            jobs: int | None = None, # as for `sweep`; None: the preset's
+            backend: str = "loky", # as for `sweep`: "loky" or "ray"
            ) -> "Results":
         """Run what the store does not hold yet.
 
-        Raises ValueError for names that do not exist, and as `check_asked`."""
+        Raises ValueError for names that do not exist, and as `check_asked` and `sweep` do."""
         rows, paths = {}, paths or Paths.under()
+        jobs = self.preset(preset).jobs if jobs is None else jobs
         self.check_asked(experiments, preset, seeds, models, paths)
         for name in as_list("studies", experiments) or self.experiments:
             cells = list(self.cells(name, preset, seeds, models))
             plan = [cell[:2] for cell in cells]
-            found = sweep(plan, paths, self.preset(preset).jobs, progress=progress)
+            found = sweep(plan, paths, jobs, backend, progress)
             rows[name] = [row | {"setting": setting} for row, (*_, setting)
                           in zip(only_asked(found, plan), cells)]
         results = Results(self, preset, rows, paths)

@@ -39,19 +39,24 @@ def repro(name: str, # of the study: tmaze, vizdoom, minigrid, retrieval, memory
           fresh: bool = False, # train new seeds in out/fresh-NAME, and compare with committed rows
           against: str = None, # with --fresh: folder with the rows to compare (default: repository)
           notebook: bool = False, # execute the notebook instead, into out/
+          jobs: int = None, # runs at once, with GPUs for each of them (default: the preset's)
+          backend: str = "loky", # or "ray": on the cluster that RAY_ADDRESS names
          ):
     "Reproduce a study: run what is missing, and judge the paper's claims."
     study = rate_nb.find_study(name)
     chosen = dict(preset=preset, studies=studies, seeds=seeds, models=models)
     if against and not fresh: raise ValueError("against is for --fresh: leave it out, or add that")
     if fresh and notebook: raise ValueError("fresh and notebook are both given: give one of them")
+    if notebook and (jobs, backend) != (None, "loky"):
+        raise ValueError("a notebook runs as its preset says: leave jobs and backend out")
     if notebook: return run_notebook(name, folder, **chosen)
-    if fresh: return run_fresh(study, folder, against, **chosen)
+    how = dict(jobs=jobs, backend=backend)
+    if fresh: return run_fresh(study, folder, against, how, **chosen)
     asked = studies, preset, seeds, models, rate_nb.Paths.under(folder)
     study.check_asked(*asked)
     recipes, lacking = study.unanswered(*asked)
     print(say_runs(len(recipes), lacking, name), flush=True)
-    results = study.run(*asked)
+    results = study.run(*asked, **how)
     print(f"{results.say_cost()}\nrows: {short(results.paths.results/name/preset)}\n")
     for experiment in results.rows: print_headline(results, experiment)
     print(text_table(results.verdicts()))
@@ -81,7 +86,7 @@ def check_new(study, preset, studies, seeds, models) -> None:
                 raise ValueError(f"seed {recipe.seed} is one of {name!r} at {preset}: give a new "
                                  "one, such as --seeds 7")
 
-def run_fresh(study, folder, against, preset, studies, seeds, models) -> None:
+def run_fresh(study, folder, against, how, preset, studies, seeds, models) -> None:
     "Train new seeds, and compare them with the rows of the others."
     from rate_nb.engine.comparison import compare, stored_results
     from rate_nb.engine.provenance import numerics_of
@@ -93,7 +98,8 @@ def run_fresh(study, folder, against, preset, studies, seeds, models) -> None:
     recipes, lacking = study.unanswered(studies, preset, seeds, models, paths)
     print(f"{lacking} of {len(recipes)} runs are trained and measured in "
           f"{short(home.runs.parent)}; the committed rows stay as they are", flush=True)
-    print_comparison(compare(study.run(studies, preset, seeds, models, paths), committed))
+    results = study.run(studies, preset, seeds, models, paths, **how)
+    print_comparison(compare(results, committed))
     arithmetic = {numerics_of(row) for rows in committed.rows.values() for row in rows}
     print("arithmetic of the committed rows:", ", ".join(map(str, sorted(arithmetic))) or "–")
 
