@@ -27,9 +27,9 @@ from .core.checks import Choice, Flag, Number, Whole, check_fields
 from .core.spaces import (CODES, array_space, check_bounds, check_facts, conform,
                                  conform_shape)
 from .encoders import fit_to_data
-from .engine.distributed import (accelerated, add_up, answering, check_agreed, compute,
-                                        lengths_of_all, own_share, random_states,
-                                        restore_random_state, share_weights, told_by_first)
+from .engine.distributed import (
+    accelerated, add_up, answering, check_agreed, compute, lengths_of_all, own_share, random_states,
+    restore_random_state, share_weights, told_by_first)
 from .engine.checkpoints import (default_fingerprint, deferred_interrupt, load_tensors,
                                         restore_training_state, save_model, save_tensors,
                                         training_state)

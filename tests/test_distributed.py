@@ -18,13 +18,15 @@ ENVIRONMENT = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"
 
 
 def run(case: str, folder: Path, processes: int = 2, **environment) -> list:
-    "What each process told. A process that hangs is killed, and the test fails."
+    "What each process told. If they hang, they are ended, and the test fails."
     folder.mkdir(parents=True, exist_ok=True)
     start = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    done = subprocess.run([sys.executable, *(start if processes > 1 else []), HERE/"processes.py",
-                           case, folder], env=ENVIRONMENT | environment, capture_output=True,
-                          text=True, timeout=SECONDS)
-    assert done.returncode == 0, done.stderr[-3000:]
+    with subprocess.Popen([sys.executable, *(start if processes > 1 else []), HERE/"processes.py",
+                           case, folder], env=ENVIRONMENT | environment, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True) as done:
+        try: said, _ = done.communicate(timeout=SECONDS)
+        finally: done.terminate()  # torchrun then ends those that it has started
+    assert done.returncode == 0, said[-3000:]
     return [json.loads((folder/f"told-{n}.json").read_text()) for n in range(processes)]
 
 
