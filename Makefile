@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help tmaze repro unknown-study test test-slow nbdev-test renderer lab notebooks readme
-.PHONY: docs book
+.PHONY: test-python docs book
 
 PYTHON ?= python3.11
 VENV   ?= .venv
@@ -19,6 +19,7 @@ help:
 	@echo "make repro      another study: make repro NAME=vizdoom PRESET=laptop, of $(STUDIES)"
 	@echo "make test       all tests but the slow ones"
 	@echo "make test-slow  the slow tests: the book and its links, wheels, preset paper, changed code"
+	@echo "make test-python PYTHON=python3.13: base install and a small T-Maze study by another Python"
 	@echo "make lab        open the course in JupyterLab, at another port by make lab PORT=8899"
 	@echo "make notebooks  modules from notebooks, notebooks cleaned, README.md and Colab cells renewed"
 	@echo "make docs       the course as a book of web pages"
@@ -88,6 +89,11 @@ test-slow: $(VENV)/installed-dev renderer docs
 
 nbdev-test: $(VENV)/installed-dev renderer
 	$(BIN)/nbdev_test
+
+# another Python: the base install in an environment of its own, and all of the T-Maze study in small
+OTHER = $(notdir $(PYTHON))
+test-python:
+	@$(MAKE) --no-print-directory tmaze VENV=.venv-$(OTHER) OUT=out/$(OTHER) TMAZE='{preset: smoke}'
 
 # ---- reading and writing the course ----
 

@@ -27,9 +27,9 @@ from .core.checks import Choice, Flag, Number, Whole, check_fields
 from .core.spaces import (CODES, array_space, check_bounds, check_facts, conform,
                                  conform_shape)
 from .encoders import fit_to_data
-from .engine.distributed import (accelerated, add_up, answering, compute, lengths_of_all,
-                                        own_share, random_states, restore_random_state,
-                                        share_weights, told_by_first)
+from .engine.distributed import (
+    accelerated, add_up, answering, check_agreed, compute, lengths_of_all, own_share, random_states,
+    restore_random_state, share_weights, told_by_first)
 from .engine.checkpoints import (default_fingerprint, deferred_interrupt, load_tensors,
                                         restore_training_state, save_model, save_tensors,
                                         training_state)
@@ -264,12 +264,13 @@ class _Run:
 # %% ../nbs/course/08_gradients_through_memory.ipynb #c032q
 def _start(accelerator, model, trajectories, config, length, augment, folder, fingerprint): # a _Run
     model.to(accelerator.device).train()
-    share_weights(model, accelerator)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=config.betas,
                                   weight_decay=config.weight_decay)
     run = _Run(model, trajectories, config, length, augment, folder/"checkpoint.safetensors",
                fingerprint, accelerator, accelerator.prepare(optimizer))
     run.resume()
+    check_agreed({"fingerprint": fingerprint, "iteration": run.iteration}, accelerator)
+    share_weights(model, accelerator)
     return run
 
 # %% ../nbs/course/08_gradients_through_memory.ipynb #c032b

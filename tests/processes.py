@@ -1,7 +1,10 @@
 """What tests/test_distributed.py runs in several processes: `python processes.py CASE FOLDER`."""
 import json
 import os
+import signal
 import sys
+import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -10,6 +13,9 @@ import torch
 from gymnasium import spaces
 
 from rate_nb.engine.checkpoints import load_tensors
+from rate_nb.engine.recipes import Paths
+from rate_nb.engine.runs import run, sweep, trained_model
+from rate_nb.engine.study import find_study
 from rate_nb.models.sequence_model import make_model
 from rate_nb.training import TrainingConfig, train
 from rate_nb.trajectories import Trajectories
@@ -87,16 +93,18 @@ def too_small(folder):
     except ValueError as error: return str(error)
 
 
+SIX = dict(dropout=0.3, iterations=6, checkpoint_every=2)
+
+
 def resumed(folder):
     "Undisturbed, and stopped after the second iteration; with dropout."
-    options = dict(dropout=0.3, iterations=6, checkpoint_every=2)
     def stops(iteration, net):
         if iteration == 2: raise OSError("stopped")
-    whole = learn(folder/"whole", **options)
-    try: learn(folder/"parts", on_checkpoint=stops, **options)
+    whole = learn(folder/"whole", **SIX)
+    try: learn(folder/"parts", on_checkpoint=stops, **SIX)
     except (OSError, RuntimeError): pass
     begun = load_tensors(folder/"parts"/"checkpoint.safetensors")[1]["iteration"]
-    return {"begun": begun, "whole": whole, "parts": learn(folder/"parts", **options)}
+    return {"begun": begun, "whole": whole, "parts": learn(folder/"parts", **SIX)}
 
 
 def begun(folder):
@@ -110,15 +118,60 @@ def begun(folder):
 def continued(folder): return learn(folder, iterations=5)
 
 
-def lost(folder):
-    "The second process ends in the middle."
+def own_folders(folder):
+    "The second process does not see what the first one has done."
+    try: learn(folder/os.environ["RANK"] if second() else folder, iterations=5)
+    except ValueError as error: return str(error)
+
+
+def second(): return os.environ.get("RANK") == "1"
+def killed(): os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed_learning(folder):
+    "The second process is killed after three iterations of six."
+    batches = []
     def ends(batch):
-        ends.batches += 1
-        if ends.batches == 3 and os.environ.get("RANK") == "1": os._exit(0)
+        batches.append(batch)
+        if len(batches) == 4 and second(): killed()
         return batch
-    ends.batches = 0
-    try: learn(folder, augment=ends, checkpoint_every=1)
+    try: learn(folder, augment=ends, **SIX)
     except ConnectionError as error: return str(error)
+
+
+def killed_evaluating(folder):
+    "The second process is killed while it waits for the first one's evaluation."
+    begun = folder/"begun"
+    def wait():
+        while not begun.exists(): time.sleep(0.05)
+        killed()
+    def evaluate(iteration, net):
+        begun.touch()
+        time.sleep(1)
+    if second(): threading.Thread(target=wait, daemon=True).start()
+    try: learn(folder, on_checkpoint=evaluate, **SIX)
+    except ConnectionError as error: return str(error)
+
+
+def finished(folder): return learn(folder, **SIX)
+
+
+def study(folder):
+    "A study by several processes."
+    recipe, asked = find_study("tmaze").plan("figure 5", "smoke")[0]
+    told = []
+    for call in (lambda: run(recipe, asked, Paths.under(folder)),
+                 lambda: sweep([(recipe, asked)], Paths.under(folder)),
+                 lambda: trained_model(recipe, Paths.under(folder))):
+        try: call()
+        except RuntimeError as error: told.append(str(error))
+    return told
+
+
+def refused(folder):
+    "What the environment says makes no sense."
+    try: learn(folder)
+    except ValueError as error: return str(error)
 
 
 def tmaze(folder):

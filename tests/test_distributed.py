@@ -1,27 +1,32 @@
 """Training in two processes on a CPU, by gloo: what one process finds, two find together."""
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rate_nb.engine.checkpoints import load_tensors
 
 HERE = Path(__file__).resolve().parent
 SECONDS = 600
+ENVIRONMENT = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1",
+                            "PYTHONPATH": str(HERE.parent)}
 
 
 def run(case: str, folder: Path, processes: int = 2, **environment) -> list:
-    "What each process told. A process that hangs is killed, and the test fails."
+    "What each process told. If they hang, they are ended, and the test fails."
     folder.mkdir(parents=True, exist_ok=True)
     start = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1",
-                                "PYTHONPATH": str(HERE.parent)} | environment
-    done = subprocess.run([sys.executable, *(start if processes > 1 else []), HERE/"processes.py",
-                           case, folder], env=environment, capture_output=True, text=True,
-                          timeout=SECONDS)
-    assert done.returncode == 0, done.stderr[-3000:]
+    with subprocess.Popen([sys.executable, *(start if processes > 1 else []), HERE/"processes.py",
+                           case, folder], env=ENVIRONMENT | environment, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True) as done:
+        try: said, _ = done.communicate(timeout=SECONDS)
+        finally: done.terminate()  # torchrun then ends those that it has started
+    assert done.returncode == 0, said[-3000:]
     return [json.loads((folder/f"told-{n}.json").read_text()) for n in range(processes)]
 
 
@@ -91,10 +96,45 @@ def test_continued_by_another_number_of_processes(tmp_path):
     assert len(first["losses"]) == 5 and first["weights"] == second["weights"]
 
 
-def test_lost_process_is_told_and_nothing_hangs(tmp_path):
-    with pytest.raises(FileNotFoundError): run("lost", tmp_path) # the one that is gone
+def test_processes_that_do_not_see_the_same_folder(tmp_path):
+    "As on two machines without a common disk: the second one would begin anew."
+    run("begun", tmp_path, processes=1)
+    for told in run("own_folders", tmp_path):
+        assert "the processes of this training differ in iteration: 3, 0" in told
+
+
+@pytest.mark.parametrize("case", ["killed_learning", "killed_evaluating"])
+def test_killed_process_is_told_and_nothing_is_lost(case, two, tmp_path):
+    "The other one ends with a clear line, and training goes on to the bits of an undisturbed one."
+    start = [sys.executable, HERE/"processes.py", case, tmp_path]
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    both = [subprocess.Popen(start, env=ENVIRONMENT | {
+        "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port)}) for rank in "01"]  # torchrun would end the other one, too
+    try: assert [process.wait(SECONDS) for process in both] == [0, -signal.SIGKILL]
+    finally:
+        for process in both: process.kill()
     told = json.loads((tmp_path/"told-0.json").read_text(encoding="utf-8"))
-    assert "another process of this training has ended" in told
+    assert "another process of this training has ended" in told and "\n" not in told
+    assert load_tensors(tmp_path/"training"/"checkpoint.safetensors")[1]["iteration"] == 2
+    first, second = run("finished", tmp_path)
+    assert first["weights"] == second["weights"] == two["resumed"][0]["whole"]["weights"]
+
+
+def test_study_in_several_processes_is_refused(tmp_path):
+    "They would wait for each other: each run is made by one process."
+    for told in run("study", tmp_path):
+        assert len(told) == 3 and all("start it without torchrun" in line for line in told)
+
+
+@pytest.mark.parametrize("name, value, why", [
+    ("ACCELERATE_MIXED_PRECISION", "fp16", "for device cpu choose one of no, bf16"),
+    ("ACCELERATE_TORCH_DEVICE", "cuda:99", "device 'cuda:99' is not there")])
+def test_settings_that_make_no_sense(name, value, why, tmp_path):
+    told, = run("refused", tmp_path, processes=1, **{name: value})
+    assert why in told and "\n" not in told
 
 
 # ---- precision ----

@@ -22,6 +22,7 @@ import torch
 
 from ..acting import Agent
 from ..core.checks import Flag, label
+from .distributed import check_alone
 from .checkpoints import AGAIN, NUMERICS, load_weights
 from ..core.files import read_json, write_json
 from .measurements import find_measure, measure
@@ -60,6 +61,7 @@ def trained_model(recipe: Recipe, paths: Paths = Paths(), progress: bool = True,
     arithmetic."""
     progress = Flag()("progress", progress)
     if _told(recipe, paths) is not None: return _trained(recipe, paths, progress)
+    check_alone("a study")
     with one_at_a_time(paths.run(recipe)): return _trained(recipe, paths, progress)
 
 def _trained(recipe, paths, progress): # while no other process trains it
@@ -114,7 +116,9 @@ def check_run(recipe: Recipe, measurements: list[Measurement]) -> None:
     """Look up all that a run names.
 
     Raises ValueError for an unknown task, model, measurement, for an option that they do not
-    have, and for what does not fit the model."""
+    have, and for what does not fit the model; RuntimeError in one of several processes that
+    torchrun has started."""
+    check_alone("a study")
     task = make_task(recipe.task, **recipe.task_options)
     asked = (recipe.milestones or {"ask": []})["ask"]
     questions = [*measurements, *(Measurement(*question) for question in asked)]
