@@ -28,8 +28,8 @@ from .core.spaces import (CODES, array_space, check_bounds, check_facts, conform
                                  conform_shape)
 from .encoders import fit_to_data
 from .engine.distributed import (
-    accelerated, add_up, answering, check_agreed, compute, lengths_of_all, own_share, random_states,
-    restore_random_state, share_weights, told_by_first)
+    accelerated, add_up, answering, check_agreed, compiled, compute, lengths_of_all, own_share,
+    random_states, restore_random_state, share_weights, told_by_first)
 from .engine.checkpoints import (default_fingerprint, deferred_interrupt, load_tensors,
                                         restore_training_state, save_model, save_tensors,
                                         training_state)
@@ -238,6 +238,7 @@ class _Run:
     fingerprint: str
     accelerator: Accelerator
     optimizer: torch.optim.Optimizer
+    through: Callable                    # computes a segment
     iteration: int = 0                   # how many are done
     log: _Log | None = None
 
@@ -267,7 +268,8 @@ def _start(accelerator, model, trajectories, config, length, augment, folder, fi
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=config.betas,
                                   weight_decay=config.weight_decay)
     run = _Run(model, trajectories, config, length, augment, folder/"checkpoint.safetensors",
-               fingerprint, accelerator, accelerator.prepare(optimizer))
+               fingerprint, accelerator, accelerator.prepare(optimizer),
+               partial(compute, compiled(model, accelerator), accelerator))
     run.resume()
     check_agreed({"fingerprint": fingerprint, "iteration": run.iteration}, accelerator)
     share_weights(model, accelerator)
@@ -289,7 +291,7 @@ def _learn(run, batch): # mean loss of the batch, norm of the last gradient
     config, losses, pending = run.config, [], []
     of_all = lengths_of_all(batch.mask.sum(1), run.accelerator)
     for loss in trajectory_losses(run.model, batch, config.bptt, config.segment_loss,
-                                  partial(compute, run.model, run.accelerator), of_all):
+                                  run.through, of_all):
         if loss.requires_grad: run.accelerator.backward(loss)
         pending.append(loss.item())
         if config.update == "segment":

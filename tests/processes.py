@@ -14,8 +14,9 @@ from gymnasium import spaces
 
 from rate_nb.engine.checkpoints import load_tensors
 from rate_nb.engine.recipes import Paths
-from rate_nb.engine.runs import run, sweep, trained_model
+from rate_nb.engine.runs import run, trained_model
 from rate_nb.engine.study import find_study
+from rate_nb.engine.sweeps import sweep
 from rate_nb.models.sequence_model import make_model
 from rate_nb.training import TrainingConfig, train
 from rate_nb.trajectories import Trajectories
@@ -91,6 +92,11 @@ def score_fails(folder):
 def too_small(folder):
     try: learn(folder, batch_size=1)
     except ValueError as error: return str(error)
+
+
+def compiled(folder):
+    "With how many graphs torch has compiled."
+    return learn(folder) | {"graphs": torch._dynamo.utils.counters["stats"]["unique_graphs"]}
 
 
 SIX = dict(dropout=0.3, iterations=6, checkpoint_every=2)

@@ -137,6 +137,17 @@ def test_settings_that_make_no_sense(name, value, why, tmp_path):
     assert why in told and "\n" not in told
 
 
+# ---- compiled ----
+
+@pytest.mark.slow
+def test_compiled_as_accelerate_is_set(tmp_path):
+    "The same losses, while all trajectories still run and when some have ended."
+    plain, = run("compiled", tmp_path/"plain", processes=1)
+    other, = run("compiled", tmp_path/"other", 1, ACCELERATE_DYNAMO_BACKEND="aot_eager")
+    assert plain["graphs"] == 0 < other["graphs"]
+    np.testing.assert_allclose(other["losses"], plain["losses"], rtol=1e-5)
+
+
 # ---- precision ----
 
 def test_half_precision_learns_the_same(alone, tmp_path):
