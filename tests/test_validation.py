@@ -838,7 +838,7 @@ INSIDE = set("""
     Standardize standing steer surface SwappedValve take_labels thing three_convolutions
     tile_pictures to_array TracedAgent train_generator unused_parameters Valve Variances
     VectorEncoder video_page Whole windows_batch Within WorkerTask would_decide write_json
-    write_launcher
+    write_launcher time_left
 """.split())
 
 # ---- tests ----

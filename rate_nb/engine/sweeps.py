@@ -88,7 +88,8 @@ def _on_this_machine(calls, jobs):
     devices = torch.cuda.device_count()
     at_once = jobs*max(devices, 1)
     yield at_once
-    pool = Parallel(n_jobs=at_once, backend="loky", return_as="generator_unordered")
+    processes = min(at_once, max(2, len(calls))) # one: the work would be done in this one
+    pool = Parallel(n_jobs=processes, backend="loky", return_as="generator_unordered")
     left = set(range(len(calls)))
     try:
         for number, why in pool(delayed(_run_here)(os.getpid(), devices, number, *call)
