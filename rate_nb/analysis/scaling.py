@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['OFF_THE_LINE', 'BASE', 'VALUES', 'SWEEPS', 'LAWS', 'LENGTHS', 'PLAYERS', 'STEPS', 'DATASETS', 'Sizes', 'model_of',
            'training_of', 'acting_of', 'training_operations', 'training_bytes', 'acting_operations', 'acting_bytes',
-           'Exponent', 'upper_half', 'fit_exponent', 'memory_beyond', 'measure_memory', 'measure_times', 'varied',
-           'measure_sweep', 'rate_for', 'dt_for', 'episode_memory', 'measure_episodes', 'made_up_observations',
-           'made_up_store', 'iteration_time', 'batch_time', 'measure_dataset', 'measure_datasets', 'stored_bytes',
-           'exponents']
+           'Exponent', 'upper_half', 'fit_exponent', 'memory_beyond', 'measure_memory', 'each_in_own_process',
+           'measure_times', 'varied', 'measure_sweep', 'rate_for', 'dt_for', 'episode_memory', 'measure_episodes',
+           'made_up_observations', 'made_up_store', 'iteration_time', 'batch_time', 'measure_dataset', 'stored_bytes',
+           'exponents', 'draw_cost', 'gpu_hours']
 
 # %% ../../nbs/analysis/scaling.ipynb #c003
 import math
+import multiprocessing
 import tempfile
 import time
 import zlib
@@ -20,7 +21,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import psutil
@@ -35,7 +35,7 @@ from ..engine.speed import (ACTIONS, OBSERVATIONS, benchmark_model, in_fresh_pro
                                   optimizer_for, random_batch, seconds_in_turns, training_step)
 from ..models.sequence_model import SequenceModel, make_model
 from ..training import TrainingConfig, batch_indices, train
-from ..trajectories import Segment, Trajectories
+from ..trajectories import Trajectories
 
 # %% ../../nbs/analysis/scaling.ipynb #c011
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Sizes:
     m: int = 5               # memory tokens
     d: int = 64              # width of a token, a multiple of 4
     layers: int = 2
-    batch: int = 32          # trajectories; while acting, episodes side by side
+    batch: int = 16          # trajectories; while acting, four times as many episodes
     bptt: int | None = None  # segments that share a backward pass; None: all N
 
     def __post_init__(self):
@@ -59,6 +59,9 @@ class Sizes:
     def tokens(self) -> int:
         "T, the rows of a segment: three a step, and the memory twice, read and written."
         return 3*self.K + 2*self.m
+
+    @property
+    def episodes(self) -> int: return 4*self.batch
 
     @property
     def together(self) -> int:
@@ -112,14 +115,14 @@ def training_bytes(sizes: Sizes) -> float:
 def acting_operations(sizes: Sizes) -> float:
     "Additions and multiplications of a step for all episodes, by their largest terms."
     T, d, rows = sizes.tokens, sizes.d, 3 + 2*sizes.m/sizes.K
-    return 2 * sizes.batch * sizes.layers * rows * (4*d**2 + 3*T*d)
+    return 2 * sizes.episodes * sizes.layers * rows * (4*d**2 + 3*T*d)
 
 
 def acting_bytes(sizes: Sizes) -> float:
     "Buffers, tables and merged weights of all layers, and three tensors of scores at a boundary."
-    T, d, batch = sizes.tokens, sizes.d, sizes.batch
-    of_a_layer = batch*T*d + 2*T**2 + 4*d**2
-    return 4 * (sizes.layers*of_a_layer + 3 * batch * (sizes.m + 2) * 2*T)
+    T, d, episodes = sizes.tokens, sizes.d, sizes.episodes
+    of_a_layer = episodes*T*d + 2*T**2 + 4*d**2
+    return 4 * (sizes.layers*of_a_layer + 3 * episodes * (sizes.m + 2) * 2*T)
 
 # %% ../../nbs/analysis/scaling.ipynb #c031
 class Exponent(NamedTuple):
@@ -176,25 +179,48 @@ def memory_beyond(
 
 
 def measure_memory(sizes: Sizes) -> dict:  # "acting" and "training", MiB
-    "What playing two segments and a training step hold; call it in a fresh process."
-    torch.set_num_threads(1)
+    "What playing two segments and a training step hold; call it in a process of its own."
     model, few = model_of(sizes), replace(sizes, N=1, batch=1)
     training_of(few, model)()
     acting_of(model, 2*sizes.K, 1)()
-    play, step = acting_of(model, 2*sizes.K, sizes.batch), training_of(sizes, model)
+    play, step = acting_of(model, 2*sizes.K, sizes.episodes), training_of(sizes, model)
     return {"acting": memory_beyond(play), "training": memory_beyond(step)}
+
+# %% ../../nbs/analysis/scaling.ipynb #c041b
+def _in_copies(function, cases):  # of this process, which has done nothing yet
+    torch.set_num_threads(1)
+    fork, results = multiprocessing.get_context("fork"), []
+    for case in cases:
+        receiver, sender = fork.Pipe(duplex=False)
+        process = fork.Process(target=lambda: sender.send(function(*case)))
+        process.start()
+        sender.close()
+        results.append(receiver.recv())
+        process.join()
+    return results
+
+
+def each_in_own_process(
+    function: Callable,
+    cases: list[tuple],  # arguments of each call
+) -> list:  # what the calls return
+    """Call a function for each case, every time in a process that has done nothing before.
+
+    They are copies of one fresh process, as Linux can make them. Raises EOFError for a call that
+    fails; its own message is printed."""
+    return in_fresh_process(_in_copies, function, cases)
 
 # %% ../../nbs/analysis/scaling.ipynb #c043
 def measure_times(
     cases: list[Sizes],
-    repeats: int = 3,  # measured rounds, after one that is not
+    repeats: int = 2,  # measured rounds, after one that is not
 ) -> list[dict]:  # "acting" and "training" of each case, milliseconds of processor time
     "The fastest training step, and the fastest step of acting (two segments long), in turns."
     calls = {}
     for number, sizes in enumerate(cases):
         model = model_of(sizes)
         calls[number, "training"] = training_of(sizes, model)
-        calls[number, "acting"] = acting_of(model, 2*sizes.K, sizes.batch)
+        calls[number, "acting"] = acting_of(model, 2*sizes.K, sizes.episodes)
     found = seconds_in_turns(calls, repeats, time.process_time)
     return [{"training": 1000 * found[number, "training"]["minimum"],
              "acting": 1000 * found[number, "acting"]["minimum"] / (2*sizes.K)}
@@ -202,10 +228,9 @@ def measure_times(
 
 # %% ../../nbs/analysis/scaling.ipynb #c046
 BASE = Sizes()
-VALUES = {"K": (10, 14, 20, 28, 40, 56, 80, 112, 160), "N": (2, 3, 4, 6, 8, 11, 16, 23, 32),
-          "m": (10, 14, 20, 28, 40, 56, 80, 112, 160),
-          "d": (32, 44, 64, 92, 128, 180, 256, 364, 512),
-          "layers": (2, 3, 4, 6, 8, 11, 16, 23, 32), "batch": (8, 11, 16, 23, 32, 45, 64, 91, 128)}
+VALUES = {"K": (10, 14, 20, 28, 40, 56, 80), "N": (2, 3, 4, 6, 8, 11, 16),
+          "m": (10, 14, 20, 28, 40, 56, 80), "d": (32, 44, 64, 92, 128, 180, 256),
+          "layers": (2, 3, 4, 6, 8, 11, 16), "batch": (4, 6, 8, 12, 16, 23, 32)}
 SWEEPS = {name: [replace(BASE, **{name: value}) for value in values]
           for name, values in VALUES.items()}
 SWEEPS["N, bptt 1"] = [replace(sizes, bptt=1) for sizes in SWEEPS["N"]]
@@ -220,11 +245,11 @@ def varied(
 # %% ../../nbs/analysis/scaling.ipynb #c047
 def measure_sweep(
     cases: list[Sizes],
-    repeats: int = 3,
+    repeats: int = 2,
 ) -> list[dict]:  # the fields of each case, and what `LAWS` has laws for
     "Time and memory of every case, as rows that JSON can hold."
     times = measure_times(cases, repeats)
-    memory = [in_fresh_process(measure_memory, sizes) for sizes in cases]
+    memory = each_in_own_process(measure_memory, [(sizes,) for sizes in cases])
     return [{**vars(sizes), "training, ms": spent["training"], "acting, ms": spent["acting"],
              "training, MiB": held["training"], "acting, MiB": held["acting"]}
             for sizes, spent, held in zip(cases, times, memory, strict=True)]
@@ -234,7 +259,7 @@ LAWS = {"training, ms": training_operations, "training, MiB": training_bytes,
         "acting, ms": acting_operations, "acting, MiB": acting_bytes}
 
 # %% ../../nbs/analysis/scaling.ipynb #c053
-LENGTHS = (40, 60, 80, 120, 160, 240, 320, 480, 640)
+LENGTHS = (40, 60, 80, 120, 160, 240, 320)
 
 
 def rate_for(steps: int) -> SequenceModel:
@@ -253,8 +278,7 @@ PLAYERS = {"RATE": rate_for, "DT": dt_for}
 
 # %% ../../nbs/analysis/scaling.ipynb #c054
 def episode_memory(player: str, steps: int, batch: int) -> float | None:
-    "MiB that model and episode hold, beyond a short one; call it in a fresh process."
-    torch.set_num_threads(1)
+    "MiB that model and episode hold, beyond a short one; call it in a process of its own."
     acting_of(rate_for(1), 2, 1)()
     return memory_beyond(lambda: acting_of(PLAYERS[player](steps), steps, batch)())
 
@@ -268,14 +292,14 @@ def measure_episodes(
     calls = {(name, steps): acting_of(PLAYERS[name](steps), steps, batch)
              for name in PLAYERS for steps in lengths}
     found = seconds_in_turns(calls, repeats, time.process_time)
-    return [{"player": name, "steps": steps,
-             "ms": 1000 * found[name, steps]["minimum"] / steps,
-             "MiB": in_fresh_process(episode_memory, name, steps, batch)}
-            for name, steps in calls]
+    memory = each_in_own_process(episode_memory, [(*key, batch) for key in calls])
+    return [{"player": name, "steps": steps, "MiB": held,
+             "ms": 1000 * found[name, steps]["minimum"] / steps}
+            for (name, steps), held in zip(calls, memory, strict=True)]
 
 # %% ../../nbs/analysis/scaling.ipynb #c058
 STEPS = 10  # of an episode
-DATASETS = (1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000)  # episodes
+DATASETS = (3000, 10_000, 30_000, 100_000, 300_000)  # episodes
 
 
 def made_up_observations(num_steps: int, path: Path | None) -> np.ndarray:
@@ -295,7 +319,7 @@ def made_up_store(observations: np.ndarray) -> Trajectories:
 def iteration_time(
     store: Trajectories,  # of `made_up_store`
     folder: Path,  # for checkpoints
-    windows: int = 5,
+    windows: int = 4,
     length: int = 10,  # iterations of a window
 ) -> float:  # ms of processor time
     "Time of an iteration of `train` with a very small model: the fastest of several windows."
@@ -318,8 +342,7 @@ def measure_dataset(
     episodes: int,
     mapped: bool,  # leave observations on disk
 ) -> dict:  # "episodes", "mapped", ms of "iteration" and "batch", "MiB"
-    "Time and memory of training with a dataset; call it in a fresh process."
-    torch.set_num_threads(1)
+    "Time and memory of training with a dataset; call it in a process of its own."
     found = {"episodes": episodes, "mapped": mapped}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -334,17 +357,6 @@ def measure_dataset(
             found["iteration"] = iteration_time(store, folder/"second")
             found["batch"] = batch_time(store)
         return found | {"MiB": memory_beyond(learn)}
-
-# %% ../../nbs/analysis/scaling.ipynb #c061
-def measure_datasets(
-    sizes: tuple = DATASETS,
-    rounds: int = 2,
-) -> list[dict]:  # rows of `measure_dataset`, the least of the rounds
-    "All sizes, mapped and in memory, in turns."
-    cases = [(episodes, mapped) for mapped in (True, False) for episodes in sizes]
-    found = [[in_fresh_process(measure_dataset, *case) for case in cases] for _ in range(rounds)]
-    return [{name: min(row[name] for row in rows) for name in rows[0]}
-            for rows in zip(*found, strict=True)]
 
 # %% ../../nbs/analysis/scaling.ipynb #c065
 def stored_bytes(
@@ -373,3 +385,31 @@ def exponents(
                           "measured": measured.value, "low": measured.low,
                           "high": measured.high})
     return pd.DataFrame(found)
+
+# %% ../../nbs/analysis/scaling.ipynb #c091
+def draw_cost(
+    ax: Axes,
+    sizes: np.ndarray,  # (n,)
+    costs: np.ndarray,  # (n,)
+    law: np.ndarray,  # (n,) what is expected, in any unit
+    **style,  # of the points: color, marker, label
+) -> Exponent:  # the fitted one
+    "Points, their fitted power (solid) and the law (dashed), on logarithmic axes."
+    fit, sizes = fit_exponent(sizes, costs), np.asarray(sizes, float)
+    costs, law, upper = np.asarray(costs, float), np.asarray(law, float), upper_half(sizes)
+    points, = ax.loglog(sizes, costs, **{"marker": "o", "ms": 4, "ls": ""} | style)
+    colour, fitted = points.get_color(), sizes[upper]
+    ax.loglog(fitted, fit.scale * fitted**fit.value, color=colour, lw=1.5)
+    shift = np.exp(np.mean(np.log(costs[upper] / law[upper])))
+    ax.loglog(sizes, shift * law, "--", color=colour, lw=1)
+    return fit
+
+# %% ../../nbs/analysis/scaling.ipynb #c111
+def gpu_hours(
+    operations: float,  # additions and multiplications
+    peak: float = 156e12,  # of the GPU, a second; by default an A100's, TF32
+    share: float = .1,  # of the peak that is reached: an assumption
+) -> float:
+    "Arithmetic: how long a GPU would compute."
+    operations, peak = Number(0)("operations", operations), Number(above=0)("peak", peak)
+    return operations / (peak * Number(above=0, most=1)("share", share)) / 3600
