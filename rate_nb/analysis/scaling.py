@@ -8,7 +8,7 @@ __all__ = ['OFF_THE_LINE', 'BASE', 'VALUES', 'SWEEPS', 'LAWS', 'LENGTHS', 'PLAYE
            'Exponent', 'upper_half', 'fit_exponent', 'memory_beyond', 'measure_memory', 'each_in_own_process',
            'measure_times', 'varied', 'measure_sweep', 'rate_for', 'dt_for', 'episode_memory', 'measure_episodes',
            'made_up_observations', 'made_up_store', 'iteration_time', 'batch_time', 'measure_dataset', 'stored_bytes',
-           'exponents', 'draw_cost', 'gpu_hours']
+           'exponents', 'gpu_hours']
 
 # %% ../../nbs/analysis/scaling.ipynb #c003
 import math
@@ -25,7 +25,6 @@ import numpy as np
 import pandas as pd
 import psutil
 import torch
-from matplotlib.axes import Axes
 from scipy import stats
 
 from ..acting import Agent
@@ -136,9 +135,9 @@ class Exponent(NamedTuple):
 def upper_half(
     sizes: np.ndarray,  # (n,), positive
 ) -> np.ndarray:  # (n,) bool
-    "Which sizes lie in the upper half of their range, on a logarithmic axis."
+    "Which sizes lie in the upper half of their range on a logarithmic axis, give or take 5%."
     logs = np.log(sizes)
-    return logs >= (logs.min() + logs.max()) / 2 - 1e-9
+    return logs >= (logs.min() + logs.max()) / 2 - .05
 
 # %% ../../nbs/analysis/scaling.ipynb #c032
 OFF_THE_LINE = 0.2  # natural logarithm, root of the mean square: about a fifth
@@ -385,24 +384,6 @@ def exponents(
                           "measured": measured.value, "low": measured.low,
                           "high": measured.high})
     return pd.DataFrame(found)
-
-# %% ../../nbs/analysis/scaling.ipynb #c091
-def draw_cost(
-    ax: Axes,
-    sizes: np.ndarray,  # (n,)
-    costs: np.ndarray,  # (n,)
-    law: np.ndarray,  # (n,) what is expected, in any unit
-    **style,  # of the points: color, marker, label
-) -> Exponent:  # the fitted one
-    "Points, their fitted power (solid) and the law (dashed), on logarithmic axes."
-    fit, sizes = fit_exponent(sizes, costs), np.asarray(sizes, float)
-    costs, law, upper = np.asarray(costs, float), np.asarray(law, float), upper_half(sizes)
-    points, = ax.loglog(sizes, costs, **{"marker": "o", "ms": 4, "ls": ""} | style)
-    colour, fitted = points.get_color(), sizes[upper]
-    ax.loglog(fitted, fit.scale * fitted**fit.value, color=colour, lw=1.5)
-    shift = np.exp(np.mean(np.log(costs[upper] / law[upper])))
-    ax.loglog(sizes, shift * law, "--", color=colour, lw=1)
-    return fit
 
 # %% ../../nbs/analysis/scaling.ipynb #c111
 def gpu_hours(
