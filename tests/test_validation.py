@@ -38,7 +38,7 @@ from conftest import ROOT
 from gymnasium import spaces
 from PIL import Image
 from rate_nb import memory
-from rate_nb.analysis import probes
+from rate_nb.analysis import probes, scaling
 from rate_nb.engine import figures, maps, speed, style
 from rate_nb.engine import measurements, recipes, runs, sweeps, verdicts
 from rate_nb.envs.atari import dqn_replay
@@ -803,6 +803,24 @@ def _(**given):
     found = speed.report({}, pd.DataFrame(), acting={}, **given)
     return finite([found["GFLOP a batch"], found["s a batch at that speed"]])
 
+# -- scaling --
+
+@thing(scaling.Sizes, K=3, N=2, m=2, d=8, layers=1, batch=2)
+def _(**given):
+    sizes = scaling.Sizes(**given)
+    return [astuple(sizes), finite([law(sizes) for law in scaling.LAWS.values()])]
+
+
+@thing(scaling.gpu_hours, operations=1e15)
+def _(**given): return finite([scaling.gpu_hours(**given)])
+
+
+@thing(scaling.stored_bytes, but=("folder",), steps=2)
+def _(**given):
+    (place := folder()).mkdir()
+    np.save(place/"a.npy", np.zeros(4))
+    return finite(list(scaling.stored_bytes(place, **given).values()))
+
 # ---- what nobody outside the library calls with numbers of their own ----
 
 # by name alone, wherever it lives; environments are tried in their own notebooks
@@ -839,6 +857,8 @@ INSIDE = set("""
     tile_pictures to_array TracedAgent train_generator unused_parameters Valve Variances
     VectorEncoder video_page Whole windows_batch Within WorkerTask would_decide write_json
     write_launcher time_left
+    acting_of batch_time dt_for Exponent episode_memory iteration_time made_up_observations
+    measure_dataset measure_episodes measure_sweep measure_times rate_for
 """.split())
 
 # ---- tests ----
