@@ -40,7 +40,7 @@ FLOORS = [line.split() for line in """
     engine.results engine.speed
     engine.sweeps
     engine.study
-    engine.terminal engine.audit engine.comparison
+    engine.terminal engine.audit engine.comparison engine.costs engine.gpu_speed
     engine.inventory engine.packed_models
     engine.commands
     engine.study_commands
@@ -54,6 +54,8 @@ FLOORS = [line.split() for line in """
 LAZY = {
     **{(command, "*"): "a command loads what it needs, so that --help is instant"
        for command in ("engine.commands", "engine.study_commands")},
+    ("engine.speed", "engine.gpu_speed"): "one command for both; the GPU's benchmark is made of "
+                                          "the other's parts",
     ("trajectories", "core.windows"): "windows are trajectories of a kind, and trajectories make "
                                       "them",
     ("engine.encoded", "engine.runs"): "a run needs its task; a task that is seen through an "

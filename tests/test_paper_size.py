@@ -1,20 +1,25 @@
 """Preset `paper` as a dry run: models and training as published, with little data, for two batches.
 
-Every method of a study's main experiment is trained and measured. What would need a download or
-days, data and iterations, is small; all else is what a run of weeks would use."""
+Every method of a study's main experiment is trained, stopped and continued, and measured; what its
+other experiments train besides, at all lengths, is trained, stopped and continued. What would need
+a download or days, data and iterations, is small; all else is what a run of weeks would use."""
 import shutil
+import signal
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from rate_nb.engine.recipes import Measurement, Paths, Recipe, build_model
+from rate_nb.engine.recipes import Measurement, Paths, Recipe, build_model, recipe_data
 from rate_nb.engine.runs import trained_model
 from rate_nb.engine.study import Preset, Study, find_study, study_names
+from rate_nb.models.sequence_model import SequenceModel
 from rate_nb.paper import load_table, unused_parameters
+from rate_nb.training import train
 
 pytestmark = pytest.mark.slow
-BRIEF = dict(iterations=2, batch_size=4, warmup=1)
+BRIEF = dict(iterations=2, batch_size=2, warmup=1)
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,55 @@ def test_training_changed_what_it_can_reach(tried):
         valve = {name for name in before if name.startswith("valve.")}
         assert (one.recipe.training.bptt, kept) == (1, valve), one.name
 
+
+# ---- stopped and continued ----
+
+def stop(batch):
+    "An `augment` that changes nothing, during which somebody presses Ctrl-C."
+    signal.raise_signal(signal.SIGINT)
+    return batch
+
+
+def continued(recipe: Recipe, paths: Paths, folder: Path) -> SequenceModel:
+    "The model after a training that was stopped after its first iteration, and called again."
+    data, _ = recipe_data(recipe, paths, progress=False)
+    def again(**how):
+        model = build_model(recipe, paths)
+        return model, train(model, data, recipe.training, recipe.length, folder, recipe.fingerprint,
+                            log_every=1, progress=False, **how)
+    with pytest.raises(KeyboardInterrupt, match="stopped after iteration 1"): again(augment=stop)
+    model, history = again()
+    assert [line["iteration"] for line in history] == [1, 2]
+    assert np.isfinite([line["loss"] for line in history]).all(), recipe.name
+    return model
+
+
+def test_continues_where_it_was_stopped(tried, tmp_path):
+    "Stopped after one of two iterations, it has in the end the weights of the run in one go."
+    for number, one in enumerate(tried):
+        ours = continued(one.recipe, one.paths, tmp_path/str(number)).state_dict()
+        for name, weight in trained_model(one.recipe, one.paths)[0].state_dict().items():
+            assert torch.equal(weight, ours[name]), f"{one.name}: {name}"
+
+
+def what_it_trains(recipe: Recipe) -> str:
+    "What tells one training's cost and shape from another's: not its data."
+    return repr((recipe.model, recipe.model_options, recipe.length, recipe.training))
+
+
+def test_all_else_trains_at_its_published_length(tried, tmp_path):
+    "Other methods and lengths of the study: two iterations, stopped between them."
+    study, paths = tried[0].study, tried[0].paths
+    cells = [recipe for name in study.experiments for recipe, *_ in study.cells(name, "paper")]
+    known = {what_it_trains(one.recipe) for one in tried}
+    others = {what_it_trains(recipe): recipe for recipe in cells}
+    for number, key in enumerate(others.keys() - known):
+        continued(others[key], paths, tmp_path/str(number))
+    lengths = sorted({recipe.length for recipe in others.values()})
+    print(f"{study.name}: {len(others)} kinds of training, of {lengths} steps")
+
+
+# ---- measured ----
 
 def numbers(answer) -> list[float]:
     "All numbers in an answer, however deep."

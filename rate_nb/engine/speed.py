@@ -80,10 +80,11 @@ def training_step(
     optimizer: torch.optim.Optimizer,
     batch: Segment,
     bptt: int = 3,  # segments that share a backward pass
+    through=None,  # computes a segment; None: the model itself
 ) -> float:  # the loss before the step
     "What `rate_nb.training.train` does with one batch, without its bookkeeping."
     total, bptt = 0., Whole(1)("bptt", bptt)
-    for loss in trajectory_losses(model, batch, bptt):
+    for loss in trajectory_losses(model, batch, bptt, through=through):
         loss.backward()
         total += loss.item()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.)
@@ -295,8 +296,14 @@ def measure_all(
 @call_parse
 def main(
     name: str = "this_machine",  # of the file in results/speed
+    gpu: bool = False,  # measure the GPU
 ):
-    "Measure training and acting here, print a table, and write results/speed/<name>.json"
+    """Measure training and acting here, print a table, and write results/speed/<name>.json
+
+    With --gpu it is gpu-<name>.json, of `rate_nb.engine.gpu_speed`."""
+    if gpu:
+        from rate_nb.engine.gpu_speed import measure_gpu
+        return print("written:", measure_gpu(name).name)
     path = Paths.under().results/"speed"/f"{label('name', name)}.json"
     result = measure_all()
     print(pd.json_normalize(result).T.to_string(header=False))
