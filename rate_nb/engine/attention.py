@@ -189,7 +189,7 @@ class FastIncrementalAttention:
         x, seen = x.reshape(batch*rows, width), seen[:, :num_keys]
         scores = self._by_distance(x, rows, end, num_keys).view(batch, rows*self.heads, num_keys)
         content = torch.addmm(self.content_bias, x, self.content)
-        scores.baddbmm_(content.view(batch, rows*self.heads, width), seen.transpose(1, 2))
+        _add_product(scores, content.view(batch, rows*self.heads, width), seen.transpose(1, 2), 1)
         probability = torch.softmax(scores, -1, out=scores)
         mixed = torch.bmm(probability, seen).view(batch*rows, -1)
         return (mixed @ self.output).view(batch, rows, width)
