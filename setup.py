@@ -45,6 +45,8 @@ setup(
     packages=find_packages(include=["rate_nb", "rate_nb.*"]),
     package_data={"rate_nb": ["data/**/*"]},
     cmdclass={"build_py": BuildWithRows},
+    classifiers=[f"Programming Language :: Python :: {version}"
+                 for version in settings["tried_pythons"].split()],
     python_requires=f">={settings['min_python']}",
     install_requires=settings["requirements"].split(),
     extras_require=extras,
