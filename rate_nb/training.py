@@ -56,7 +56,6 @@ def _stages(name, value): # a rule for `check_fields`
     return tuple(tuple(Whole(1)(f"an iteration or number of steps in {name}", number)
                        for number in pair) for pair in value)
 
-# %% ../nbs/course/08_gradients_through_memory.ipynb #c006e
 _RULES = dict(iterations=Whole(1), batch_size=Whole(1), learning_rate=Number(above=0),
               betas=_two_betas, weight_decay=Number(0, most=1e6), max_grad_norm=Number(above=0),
               warmup=Whole(0), decay=Choice(SCHEDULES), bptt=Whole(1),
@@ -195,7 +194,6 @@ def _check_options(config, folder, *, progress, **numbers):
     Flag()("progress", progress)
     for name, number in numbers.items(): Whole(1, most=2**24)(name, number)
 
-# %% ../nbs/course/08_gradients_through_memory.ipynb #c032i
 def _check_length(trajectories, config, length, segment_length):
     if length % segment_length:
         raise ValueError(f"length is {length}: give a multiple of the model's segment_length, "
@@ -300,7 +298,6 @@ def _learn(run, batch): # mean loss of the batch, norm of the last gradient
     if config.update == "batch": losses, norm = _update(run, pending)
     return sum(losses) / (len(losses) if config.segment_loss else 1), norm
 
-# %% ../nbs/course/08_gradients_through_memory.ipynb #c032h
 def _update(run, losses): # losses of all processes; norm of the gradient before it is scaled down
     losses = add_up(run.model.parameters(), losses, run.accelerator)
     if not math.isfinite(sum(losses)):
@@ -312,7 +309,6 @@ def _update(run, losses): # losses of all processes; norm of the gradient before
     run.optimizer.zero_grad()
     return losses, float(norm)
 
-# %% ../nbs/course/08_gradients_through_memory.ipynb #c032u
 def _iterate(run): # what the history says of this iteration
     rate = run.config.learning_rate * run.config.learning_rate_factor(run.iteration)
     for group in run.optimizer.param_groups: group["lr"] = rate

@@ -24,9 +24,9 @@ from accelerate.utils import convert_to_fp32
 from joblib.externals.loky import ProcessPoolExecutor
 
 from ..acting import Agent
-from ..attention import kernel_on
 from ..core.checks import Choice, Flag, Number, Whole, check_fields, label
 from ..core.files import write_json
+from .attention import kernel_on
 from .provenance import git_commit, processor, versions
 from .recipes import Paths
 from .speed import (BENCHMARK, benchmark_model, optimizer_for, random_batch,
