@@ -229,7 +229,7 @@ def measure_times(
 BASE = Sizes()
 VALUES = {"K": (10, 14, 20, 28, 40, 56, 80), "N": (2, 3, 4, 6, 8, 11, 16),
           "m": (10, 14, 20, 28, 40, 56, 80), "d": (32, 44, 64, 92, 128, 180, 256),
-          "layers": (2, 3, 4, 6, 8, 11, 16), "batch": (4, 6, 8, 12, 16, 23, 32)}
+          "layers": (2, 3, 4, 6, 8, 11, 16), "batch": (16, 23, 32, 46, 64, 91, 128)}
 SWEEPS = {name: [replace(BASE, **{name: value}) for value in values]
           for name, values in VALUES.items()}
 SWEEPS["N, bptt 1"] = [replace(sizes, bptt=1) for sizes in SWEEPS["N"]]
