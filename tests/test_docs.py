@@ -58,6 +58,7 @@ THEIRS = {  # names in prose that no code here uses, and whose they are
     "AsyncVectorEnv": "gymnasium", "MemoryS13": "MiniGrid", "MemoryS13Random": "MiniGrid",
     "REF_MIN_SCORE": "D4RL", "REF_MAX_SCORE": "D4RL",
     "DistributedDataParallel": "torch", "ACCELERATE_MIXED_PRECISION": "accelerate",
+    "ACCELERATE_DYNAMO_BACKEND": "accelerate", "mps": "torch",
     "gamma": "stable-baselines3", "grAb": "ZDoom"}
 NAME_FIELDS = ("id", "attr", "arg", "name", "asname", "module")  # of nodes of a syntax tree
 

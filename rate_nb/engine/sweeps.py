@@ -272,7 +272,7 @@ def sweep(plan: list[tuple[Recipe, list[Measurement]]], # what to run, in this o
     all others have ended, for runs that failed twice; ConnectionError when a cluster does not
     answer, ImportError without Ray."""
     progress, backend = Flag()("progress", progress), Choice(BACKENDS)("backend", backend)
-    jobs, plan = Whole(1)("jobs", jobs), list(plan)
+    jobs, plan = Whole(1, most=2**16)("jobs", jobs), list(plan)
     todo = [entry for entry in _merged(plan) if unanswered(*entry, paths) != []]
     if todo:
         for recipe, measurements in todo:
