@@ -858,7 +858,8 @@ INSIDE = set("""
     VectorEncoder video_page Whole windows_batch Within WorkerTask would_decide write_json
     write_launcher time_left
     full_batch Cost cost_of hours_on cost_table Case Scale meet measured_run measure_cases main
-    study_names acting_of batch_time dt_for Exponent episode_memory iteration_time made_up_observations
+    study_names acting_of batch_time dt_for Exponent episode_memory iteration_time
+    made_up_observations
     measure_dataset measure_episodes measure_sweep measure_times rate_for
 """.split())
 

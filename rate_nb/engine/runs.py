@@ -26,7 +26,7 @@ from .distributed import check_alone
 from .checkpoints import AGAIN, NUMERICS, load_weights
 from ..core.files import read_json, write_json
 from .measurements import find_measure, measure
-from .provenance import (PeakMemory, check_committed, code_of, git_commit,
+from .provenance import (PeakMemory, arithmetic, check_committed, code_of, git_commit,
                                        numerics_of, processor, versions)
 from .recipes import (Measurement, Paths, Recipe, build_model, recipe_data,
                                     recipe_task)
@@ -42,7 +42,8 @@ from ..training import train
 def _made(recipe): # with what: at this moment
     names = {recipe.task, recipe.task_options.get("base", recipe.task)}
     modules = [TASKS.find(name).__module__ for name in sorted(names)]
-    return {"commit": git_commit(), "versions": versions(modules), "processor": processor()}
+    return {"commit": git_commit(), "versions": versions(modules), "processor": processor(),
+            **arithmetic()}
 
 def _starts(recipe, folder): # with what it was made, each time that it was started so
     now, noted, before = _made(recipe), folder/"starts.json", []
