@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PACKAGE', 'PACKAGES', 'COMMITTED', 'UNCOMMITTED', 'UNKNOWN', 'TRUSTED', 'repository', 'uncommitted', 'git_commit',
-           'simulators', 'versions', 'processor', 'arithmetic', 'PeakMemory', 'code_of', 'check_committed',
-           'numerics_of', 'say_mixed']
+           'simulators', 'versions', 'processor', 'PeakMemory', 'code_of', 'check_committed', 'numerics_of',
+           'say_mixed']
 
 # %% ../../nbs/engine/provenance.ipynb #c003
 import os
@@ -20,7 +20,6 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import rate_nb
-import torch
 
 # %% ../../nbs/engine/provenance.ipynb #c006
 PACKAGE = Path(rate_nb.__file__).resolve().parent
@@ -106,16 +105,6 @@ def processor() -> str:
             if name in facts]
     if "flags" in facts: told.append(f"flags {sha256(facts['flags'].encode()).hexdigest()[:8]}")
     return ", ".join([facts["model name"], *told])
-
-# %% ../../nbs/engine/provenance.ipynb #c022a
-def arithmetic() -> dict[str, str]: # empty: a processor, in single precision
-    "Which GPU computes, and what accelerate and torch were told beyond their defaults."
-    told = {name: os.environ.get(f"ACCELERATE_{name}".upper(), "no").lower()
-            for name in ("mixed_precision", "dynamo_backend")}
-    told = {name: value for name, value in told.items() if value != "no"}
-    if (products := torch.get_float32_matmul_precision()) != "highest": told["products"] = products
-    if torch.cuda.is_available(): told["gpu"] = torch.cuda.get_device_name()
-    return told
 
 # %% ../../nbs/engine/provenance.ipynb #c024
 class PeakMemory:

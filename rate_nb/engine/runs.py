@@ -22,11 +22,11 @@ import torch
 
 from ..acting import Agent
 from ..core.checks import Flag, label
-from .distributed import check_alone
+from .distributed import arithmetic, check_alone
 from .checkpoints import AGAIN, NUMERICS, load_weights
 from ..core.files import read_json, write_json
 from .measurements import find_measure, measure
-from .provenance import (PeakMemory, arithmetic, check_committed, code_of, git_commit,
+from .provenance import (PeakMemory, check_committed, code_of, git_commit,
                                        numerics_of, processor, versions)
 from .recipes import (Measurement, Paths, Recipe, build_model, recipe_data,
                                     recipe_task)
