@@ -102,8 +102,8 @@ class Scale:
                      longest=Number(above=0), backend=label)
 
 # %% ../../nbs/engine/gpu_speed.ipynb #c016
-def _compiled(case, scale, function):
-    return torch.compile(function, backend=scale.backend) if case.compiled else function
+def _compiled(case, scale, function, **how):
+    return torch.compile(function, backend=scale.backend, **how) if case.compiled else function
 
 def training_call(case: Case, scale: Scale,
                   device: str, # "cuda" or "cpu"
@@ -122,7 +122,7 @@ def acting_call(case: Case, scale: Scale,
                ) -> tuple[Callable, int, int]: # function, steps a call, calls of a warm-up
     "A step of episodes side by side, from numpy's observations to numpy's actions."
     model = benchmark_model(attention=case.kernel, **scale.model).to(device)
-    model.step = autocast(case.precision, device, _compiled(case, scale, model.step))
+    model.step = autocast(case.precision, device, _compiled(case, scale, model.step, dynamic=True))
     agent, episodes = Agent(model, target_return=1.), scale.episodes
     noise = np.random.default_rng(0).normal(size=(episodes, 4)).astype(np.float32)
     rewards = np.zeros(episodes)
