@@ -275,11 +275,12 @@ def sweep(plan: list[tuple[Recipe, list[Measurement]]], # what to run, in this o
     jobs, plan = Whole(1, most=2**16)("jobs", jobs), list(plan)
     todo = [entry for entry in _merged(plan) if unanswered(*entry, paths) != []]
     if todo:
+        names = own_names()
         for recipe, measurements in todo:
             _check_paths(recipe, measurements)
             check_run(recipe, measurements)
             check_committed(paths.results, recipe.preset)
-        how = own_names(), paths, jobs, backend, progress
+        how = names, paths, jobs, backend, progress
         failed = _attempt(todo, *how)
         if failed: failed = _attempt([entry for entry, _ in failed], *how)
         if failed: raise RuntimeError(_say_failures(failed, len(todo)))
