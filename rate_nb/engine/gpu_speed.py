@@ -127,7 +127,7 @@ def acting_call(case: Case, scale: Scale,
     noise = np.random.default_rng(0).normal(size=(episodes, 4)).astype(np.float32)
     rewards = np.zeros(episodes)
     agent.reset(episodes)
-    return lambda: agent.act(noise, rewards), episodes, model.segment_length + 1
+    return lambda: agent.act(noise, rewards), episodes, 2*model.segment_length + 1
 
 # %% ../../nbs/engine/gpu_speed.ipynb #c022
 def meet(folder: Path, # in which each run leaves a file
