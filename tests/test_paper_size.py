@@ -46,7 +46,8 @@ def local_data(name: str, *kept: str) -> dict:
 DRY_RUNS = {
     "atari": DryRun("table 4", 4, {"episodes": dict(max_steps=100)}, local_data(
         "atari", "games", "origin", "max_steps")),
-    "memory_maze": DryRun("table 1", 2, {"episodes": dict(max_steps=64, marks=(32,))}),
+    "memory_maze": DryRun("table 1", 2, {"episodes": dict(max_steps=64, marks=(32,))},
+                          {"good": 2}),
     "minigrid": DryRun("figure 7", test=dict(mazes=(41,))),
     "mujoco": DryRun("medium and replay", extra=local_data(
         "mujoco", "robots", "episodes", "origins", "stages", "stage_steps")),
