@@ -39,7 +39,7 @@ from gymnasium import spaces
 from PIL import Image
 from rate_nb import memory
 from rate_nb.analysis import probes, scaling
-from rate_nb.engine import figures, maps, speed, style
+from rate_nb.engine import costs, figures, maps, speed, style
 from rate_nb.engine import measurements, recipes, runs, sweeps, verdicts
 from rate_nb.envs.atari import dqn_replay
 from rate_nb.envs.atari import task as atari
@@ -811,8 +811,8 @@ def _(**given):
     return [astuple(sizes), finite([law(sizes) for law in scaling.LAWS.values()])]
 
 
-@thing(scaling.gpu_hours, operations=1e15)
-def _(**given): return finite([scaling.gpu_hours(**given)])
+@thing(costs.hours_on, gpu="A100", pflop=1.)
+def _(**given): return finite([costs.hours_on(**given)])
 
 
 @thing(scaling.stored_bytes, but=("folder",), steps=2)
@@ -857,7 +857,7 @@ INSIDE = set("""
     tile_pictures to_array TracedAgent train_generator unused_parameters Valve Variances
     VectorEncoder video_page Whole windows_batch Within WorkerTask would_decide write_json
     write_launcher time_left
-    full_batch Cost cost_of hours_on cost_table Case Scale meet measured_run measure_cases main
+    full_batch Cost training_cost cost_table Case Scale meet measured_run measure_cases main
     study_names acting_of batch_time dt_for Exponent episode_memory iteration_time
     made_up_observations
     measure_dataset measure_episodes measure_sweep measure_times rate_for

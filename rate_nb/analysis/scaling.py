@@ -8,7 +8,7 @@ __all__ = ['OFF_THE_LINE', 'BASE', 'VALUES', 'SWEEPS', 'LAWS', 'LENGTHS', 'PLAYE
            'Exponent', 'upper_half', 'fit_exponent', 'memory_beyond', 'measure_memory', 'each_in_own_process',
            'measure_times', 'varied', 'measure_sweep', 'rate_for', 'dt_for', 'episode_memory', 'measure_episodes',
            'made_up_observations', 'made_up_store', 'iteration_time', 'batch_time', 'measure_dataset', 'stored_bytes',
-           'exponents', 'gpu_hours']
+           'exponents']
 
 # %% ../../nbs/analysis/scaling.ipynb #c003
 import math
@@ -28,7 +28,7 @@ import torch
 from scipy import stats
 
 from ..acting import Agent
-from ..core.checks import Number, Whole, check_fields
+from ..core.checks import Whole, check_fields
 from ..engine.provenance import PeakMemory
 from ..engine.speed import (ACTIONS, OBSERVATIONS, benchmark_model, in_fresh_process,
                                   optimizer_for, random_batch, seconds_in_turns, training_step)
@@ -384,13 +384,3 @@ def exponents(
                           "measured": measured.value, "low": measured.low,
                           "high": measured.high})
     return pd.DataFrame(found)
-
-# %% ../../nbs/analysis/scaling.ipynb #c111
-def gpu_hours(
-    operations: float,  # additions and multiplications
-    peak: float = 156e12,  # of the GPU, a second; by default an A100's, TF32
-    share: float = .1,  # of the peak that is reached: an assumption
-) -> float:
-    "Arithmetic: how long a GPU would compute."
-    operations, peak = Number(0)("operations", operations), Number(above=0)("peak", peak)
-    return operations / (peak * Number(above=0, most=1)("share", share)) / 3600

@@ -57,7 +57,7 @@ OBSERVATION_SPACE = gym.spaces.Box(0, 255, (3, HEIGHT, WIDTH), np.uint8)
 ACTION_SPACE = gym.spaces.Discrete(len(ACTIONS))
 
 # %% ../../../nbs/envs/vizdoom/task.ipynb #c054b
-KINDS = {'RedBall': 0, 'GreenBall': 1, 'RedPillar': 2, 'GreenPillar': 2}  # a ball's is its clue
+KINDS = {'RedBall': 0, 'GreenBall': 1, 'RedPillar': 2, 'GreenPillar': 2}  # a ball's is its cue
 MAX_ITEMS, NO_ITEM = 192, -1
 INFOS = {'clue': ((), np.int64), 'right_touches': ((), np.int64),
          'wrong_touches': ((), np.int64), 'hp': ((), np.float64)}
