@@ -8,6 +8,7 @@ __all__ = ['COUNTS', 'NOT_LEARNT', 'UNDER_TRAINED', 'NOT_TRIED', 'constant_loss'
 # %% ../../nbs/engine/fit.ipynb #c003
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -32,7 +33,7 @@ def constant_loss(
         (now := loss()).backward()
         return now
     optimizer.step(closure)
-    return float(loss())
+    return float(loss().detach())
 
 # %% ../../nbs/engine/fit.ipynb #c011
 def measure_fit(model: SequenceModel, recipe: Recipe, paths: Paths, *,
@@ -45,7 +46,7 @@ def measure_fit(model: SequenceModel, recipe: Recipe, paths: Paths, *,
     trained = imitation_scores(model, data, recipe.length)
     with torch.random.fork_rng(devices=[]): fresh = build_model(recipe, paths)
     untrained = imitation_scores(fresh, data, recipe.length)
-    actions = torch.as_tensor(data.actions[:])
+    actions = torch.from_numpy(np.array(data.actions))
     return {"loss": trained["loss"], "accuracy": trained["accuracy"],
             "untrained": untrained["loss"], "constant": constant_loss(fresh.head, actions)}
 
