@@ -848,8 +848,9 @@ INSIDE = set("""
     make_game make_manifest make_maze make_origin mark_lines maze_picture maze_pictures
     measure_all measure_collection measure_linear_probe measure_outputs MultiDiscreteHead Noise
     noted_data Number NumpyRows NumpyVectorEnv observation_encoder observations_in Ordered
-    own_share outcome_of_steps pad_rows padded_batch palette paper_rules parent_lives parse_json PartsEncoder
-    PassThrough pillar plain plan_action plan_path plan_paths plan_values play_again play_round
+    own_share outcome_of_steps pad_rows padded_batch palette paper_rules parent_lives parse_json
+    PartsEncoder PassThrough pillar plain plan_action plan_path plan_paths plan_values
+    play_again play_round
     play_rounds playable png_bytes query_blocks quiet_steps RATEState read_early read_json
     read_segments read_tensors read_windows_early record RecurrentState reference_rules
     relative_attention RelativeAttention restore_random_state Results ReturnEncoder ReturnToGo
