@@ -64,6 +64,8 @@ def cases() -> dict[str, tuple]: # name -> model, options, spaces, changes of TR
     for name, options in OPTIONS.items(): found[name] = "rate", options, both, {}
     for name, space in SEEN.items(): found[f"sees {name}"] = "rate", {}, (space, DISCRETE), {}
     for name, space in DONE.items(): found[f"does {name}"] = "rate", {}, (VECTOR, space), {}
+    for name in ("bc_mlp", "bc_lstm", "bc_gru"):
+        found[f"{name} with past actions"] = name, dict(past_action=True), both, {}
     for name, changes in GRADIENTS.items(): found[f"gradients {name}"] = "rate", {}, both, changes
     return found
 

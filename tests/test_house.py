@@ -36,6 +36,7 @@ FLOORS = [line.split() for line in """
     engine.collection engine.minari
     engine.recipes
     engine.encoded engine.measurements engine.parameters engine.presets
+    engine.fit
     engine.runs
     engine.results engine.speed
     engine.sweeps

@@ -125,17 +125,23 @@ class RecurrentState(NamedTuple):
 class RecurrentModel(SequenceModel):
     """A model for which one step is a segment of length one: a subclass writes `forward` alone.
 
-    `segment.action` and, for a model that is no oracle, `segment.clue` are None in `step`."""
+    `segment.action` and, for a model that is no oracle, `segment.clue` are None in `step`. A model
+    that reads past actions writes `after_action`, too."""
     def initial_state(self, batch_size: int, clue: Tensor | None = None,
                       between: Between | None = None) -> RecurrentState:
         "The state before the first step; `between` is called at each segment boundary."
         return RecurrentState(None, clue, between)
 
+    def after_action(self, memory: tuple | None, action: Tensor) -> tuple | None:
+        "The memory once the last step's action (batch, …) is known. Here it is not looked at."
+        return memory
+
     def step(self, observation: Tensor, return_to_go: Tensor | None, previous_action: Tensor | None,
              state: RecurrentState) -> tuple[Tensor, RecurrentState]:
-        "Of one time step (batch, …): output (batch, n), new state. No action is looked at."
+        "Of one time step (batch, …): output (batch, n), new state. No action before the first."
         number, inside = divmod(state.steps, self.segment_length)
         memory = state.memory
+        if previous_action is not None: memory = self.after_action(memory, previous_action)
         if number and not inside: memory = cross_boundary(state.between, number, memory)
         now = observation.unsqueeze(1)
         returns = None if return_to_go is None else return_to_go.unsqueeze(1)
