@@ -25,7 +25,7 @@ FLOORS = [line.split() for line in """
     core.windows
     encoders attention memory
     models.sequence_model models.layers
-    rate
+    rate models.behavior_cloning
     models.* engine.checkpoints
     training acting
     evaluation

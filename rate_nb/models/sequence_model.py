@@ -157,7 +157,8 @@ MODELS = Registry("model", {
     "oracle_dt": "rate_nb.models.family:oracle_dt",
     "bc_mlp": "rate_nb.models.behavior_cloning:bc_mlp",
     "bc_lstm": "rate_nb.models.behavior_cloning:bc_lstm",
-    "bc_gru": "rate_nb.models.behavior_cloning:bc_gru"})
+    "bc_gru": "rate_nb.models.behavior_cloning:bc_gru",
+    "dlstm": "rate_nb.models.recurrent_dt:dlstm", "dgru": "rate_nb.models.recurrent_dt:dgru"})
 
 def register_model(name: str, # what recipes call it
                    builder: str | Callable, # (observation_space, action_space, **options), or where
