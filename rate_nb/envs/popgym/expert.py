@@ -57,15 +57,16 @@ def noise_for(
 ) -> float:  # 0 to 1
     "The share of random actions at which the expert earns what is wanted, or comes nearest to it."
     wanted, low, high = Number()('wanted', wanted), 0., 1.
+    def earns(noise):
+        task = Popgym(name, noise=noise, labels=False)
+        return collect(task, episodes, seed, progress=False).returns.mean()
+    if earns(low) <= wanted: return low
+    if earns(high) >= wanted: return high
     for _ in range(Whole(1)('halvings', halvings)):
         middle = (low + high)/2
-        task = Popgym(name, noise=middle, labels=False)
-        if collect(task, episodes, seed, progress=False).returns.mean() > wanted: low = middle
+        if earns(middle) > wanted: low = middle
         else: high = middle
-    return _nearest_end(low, high)
-
-def _nearest_end(low, high): # an end of the range of shares, if it was never left
-    return 0. if low == 0 else 1. if high == 1 else (low + high)/2
+    return (low + high)/2
 
 # %% ../../../nbs/envs/popgym/expert.ipynb #c015
 SCATTERED = ('CartPole', 'Pendulum', 'Labyrinth')  # in games of these names good data have noise
