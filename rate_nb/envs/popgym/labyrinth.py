@@ -69,6 +69,8 @@ def reachable(
 # %% ../../../nbs/envs/popgym/labyrinth.ipynb #c041
 class LabyrinthExplorePlayer:
     "Walks to the nearest tile that it has not visited."
+    favours = -1  # of equally near tiles those close to the wall of the start; 1: the others
+
     def __init__(self, level: str): pass
 
     def reset(self, generator: np.random.Generator) -> None:
@@ -94,8 +96,8 @@ class LabyrinthExplorePlayer:
         for place, distance, first in reachable(self.map):
             if best and distance > best[0]: break
             if not self.is_worth(place): continue
-            rank = (distance, -np.dot(place, self.inwards), first)
-            best = rank if best is None else min(best, rank)
+            rank = (distance, -self.favours*np.dot(place, self.inwards), first)
+            best = min(best, rank) if best else rank
         return best[-1] if best else 0
 
     def is_worth(self, place: tuple[int, int]) -> bool:
@@ -105,6 +107,8 @@ class LabyrinthExplorePlayer:
 # %% ../../../nbs/envs/popgym/labyrinth.ipynb #c043
 class LabyrinthEscapePlayer(LabyrinthExplorePlayer):
     "Walks to the nearest tile with something unknown around it, and to the exit on sight."
+    favours = 1
+
     def choose(self) -> int:
         "The next step."
         ways = (first for place, _, first in reachable(self.map) if self.map.tiles[place] == GOAL)
