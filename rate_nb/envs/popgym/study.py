@@ -23,7 +23,7 @@ from .package import IDS, LEVELS, facts, game_and_level
 from .task import Popgym
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c006
-PATIENCE = {'CountRecall': 4, 'Concentration': 4, 'Autoencode': 2, 'MineSweeper': 2,
+PATIENCE = {'CountRecall': 4, 'Concentration': 2, 'Autoencode': 2, 'MineSweeper': 2,
             'Battleship': 2}  # game -> times the iterations
 
 def data_of(
