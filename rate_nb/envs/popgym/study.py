@@ -4,23 +4,26 @@
 
 # %% auto #0
 __all__ = ['PATIENCE', 'MAIN', 'METHODS', 'SEED', 'TWELVE', 'EXPERIMENTS', 'GREEDY', 'STUDY', 'data_of', 'base', 'longer', 'ask',
-           'ask_loss', 'settings', 'sampled_at_test', 'groups', 'runs_of']
+           'ask_loss', 'settings', 'sampled_at_test', 'groups', 'runs_of', 'in_group', 'published', 'seed_variance',
+           'levels', 'gaps', 'Estimated']
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c003
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from ...core.checks import Choice
-from ...engine.fit import Fit, standing
+from ...engine.fit import COUNTS, Fit, standing
 from ...engine.results import Results
 from rate_nb.engine.study import (
-    LAPTOP, DataSpec, Grid, Measurement, Method, Preset, Run, Study, TrainingConfig,
+    LAPTOP, Above, Claim, DataSpec, Grid, Measurement, Method, Preset, Run, Study, TrainingConfig,
     measurement, sizes)
-from .package import IDS, LEVELS, facts, game_and_level
+from .package import IDS, LEVELS, MEMORY, facts, game_and_level, short_id
+from ...engine.verdicts import Check, Estimate
 from .task import Popgym
+from ...paper import load_table
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c006
 PATIENCE = {'CountRecall': 4, 'Concentration': 2, 'Autoencode': 2, 'MineSweeper': 2,
@@ -162,6 +165,113 @@ def _judged(runs, doubled): # columns
     return dict(score=scores, normalized=np.array(normalized, float),
                 gain=[fit.gain for fit in fits], standing=[standing(fit) for fit in fits])
 
+# %% ../../../nbs/envs/popgym/study.ipynb #c022
+def in_group(ids: pd.Series, group: str) -> pd.Series: # bool
+    "Which ids belong to 'All', 'Memory' or 'Reactive'."
+    Choice(('All', 'Memory', 'Reactive'))('group', group)
+    memory = ids.map(lambda id: game_and_level(id)[0] in MEMORY)
+    return {'All': memory | ~memory, 'Memory': memory, 'Reactive': ~memory}[group]
+
+def published(id: str) -> dict[str, float]: # method -> mean return
+    "What Table 9 says of an id; 'Dataset' and 'Random' are among the methods."
+    table = load_table('table9_popgym')
+    lines = table[table.environment.map(short_id) == short_id(id)]
+    return dict(zip(lines.method, lines.return_mean, strict=True))
+
+# %% ../../../nbs/envs/popgym/study.ipynb #c024
+def seed_variance(
+    scores: pd.Series,  # indexed by id and seed
+) -> tuple[float, int]:
+    "Variance between the training seeds of an id, mean over ids with several; its freedom."
+    by_id = scores.groupby(level='id')
+    several = by_id.count() > 1
+    freedom = int((by_id.count()[several] - 1).sum())
+    return (float(by_id.var()[several].mean()), freedom) if freedom else (np.nan, 1)
+
+# %% ../../../nbs/envs/popgym/study.ipynb #c026
+def _with_error(returns, ids, of_seeds): # a column an id; the standard error of their mean
+    table = pd.DataFrame([[np.mean(returns[id]) for id in ids]], columns=ids)
+    of_episodes = sum(np.var(returns[id], ddof=1)/len(returns[id]) for id in ids)/len(ids)**2
+    variance, freedom = of_seeds
+    table.attrs = dict(error=float(np.sqrt(variance/len(ids) + of_episodes)), freedom=freedom)
+    return table
+
+def _counting(results, data, group, names): # runs of the first seed, ids at which all count
+    runs = runs_of(results, data)
+    if runs.empty: return runs, []
+    begun = runs[(runs.seed == runs.seed.min()) & in_group(runs.id, group) & runs.name.isin(names)]
+    ids = [id for id, part in begun.groupby('id', sort=False)
+           if len(part) == len(names) and (part.standing == COUNTS).all()]
+    return begun.set_index(['name', 'id']).returns, ids
+
+def _seeds_of(results, name): # scores by id and seed, of good data
+    runs = runs_of(results, 'good')
+    return runs[runs.name == name].set_index(['id', 'seed']).score if len(runs) else runs
+
+# %% ../../../nbs/envs/popgym/study.ipynb #c027
+def levels(data: str, group: str, *names: str) -> Callable[[Results], dict]:
+    "For a claim: the mean return of each method, at the ids at which its run counts."
+    def level(results, name):
+        returns, ids = _counting(results, data, group, [name])
+        spread = _seeds_of(results, name)
+        return _with_error(returns[name], ids, seed_variance(spread)) if ids else None
+    return lambda results: {name: level(results, name) for name in names}
+
+def gaps(data: str, group: str, first: str, *others: str) -> Callable[[Results], dict]:
+    "For a claim: how far the first is above each other, at the ids at which both runs count."
+    def gap(results, name):
+        returns, ids = _counting(results, data, group, [first, name])
+        if not ids: return None
+        between = {id: np.subtract(returns[first, id], returns[name, id]) for id in ids}
+        spread = (_seeds_of(results, first) - _seeds_of(results, name)).dropna()
+        return _with_error(between, ids, seed_variance(spread))
+    return lambda results: {f'{first} − {name}': gap(results, name) for name in others}
+
+# %% ../../../nbs/envs/popgym/study.ipynb #c028
+@dataclass(frozen=True)
+class Estimated:
+    "Each mean over ids lies in a region; its error comes with it."
+    low: float = -np.inf
+    high: float = np.inf
+
+    def __call__(self, scores: dict[str, pd.DataFrame]) -> list[Check]:
+        return [Estimate(f'{name}, {values.shape[1]} ids', np.array([[values.to_numpy().mean()]]),
+                         self.low, self.high, **values.attrs) for name, values in scores.items()]
+
+# %% ../../../nbs/envs/popgym/study.ipynb #c030
+def _of_twelve(results): # by seed, normalised; ids at which all runs of both count
+    runs = runs_of(results, 'good')
+    if runs.empty: return dict.fromkeys(('RATE', 'DT'))
+    runs = runs[runs.id.isin(TWELVE) & runs.name.isin(('RATE', 'DT'))]
+    counts = runs.groupby('id').standing.agg(lambda standings: (standings == COUNTS).all())
+    table = runs[runs.id.map(counts)].pivot_table(index=['name', 'seed'], columns='id',
+                                                  values='normalized')
+    return {name: table.loc[name] if name in table.index else None for name in ('RATE', 'DT')}
+
+# %% ../../../nbs/envs/popgym/study.ipynb #c031
+def _claims(preset): # claim 7, and ours
+    others, level = MAIN[1:], Estimated(0.)
+    def on(data, group, *names): return gaps(data, group, 'RATE', *names)
+    return [
+        Claim('Poor data: RATE has the best mean return over all ids', 'best total (Table 2)',
+              on('poor', 'All', *others), level),
+        Claim('Poor data: RATE has a positive mean return on the memory ids', 'sum 0.5',
+              levels('poor', 'Memory', 'RATE'), level),
+        Claim('Poor data: DT, BC-LSTM and BC-MLP have a negative one', 'sums -3.5, -0.2, -11.9',
+              levels('poor', 'Memory', *others), Estimated(high=0.)),
+        Claim('Poor data: RATE loses nothing on the reactive ids (margin 0.02)',
+              'sum 9.1, the best other 9.3', on('poor', 'Reactive', *others), Estimated(-0.02)),
+        Claim('(ours) Good data: RATE is above DT on the memory ids', '–',
+              on('good', 'Memory', 'DT'), level),
+        Claim('(ours) Good data: RATE is above BC-LSTM there', '–',
+              on('good', 'Memory', 'BC-LSTM'), level),
+        Claim('(ours) Good data: memory helps, BC-LSTM is above BC-MLP there', '–',
+              gaps('good', 'Memory', 'BC-LSTM', 'BC-MLP'), level),
+        Claim('(ours) Good data: RATE loses nothing on the reactive ids (margin 0.02)', '–',
+              on('good', 'Reactive', *others), Estimated(-0.02)),
+        Claim('(ours) Good data, memory ids with three seeds: RATE is above DT, normalised', '–',
+              _of_twelve, Above(0.))]
+
 # %% ../../../nbs/envs/popgym/study.ipynb #c020
 STUDY = Study('popgym', base, METHODS, {'smoke': _SMOKE, 'laptop': _LAPTOP, 'paper': _PAPER},
-              EXPERIMENTS, headline=('episodes', 'returns'))
+              EXPERIMENTS, _claims, headline=('episodes', 'returns'))
