@@ -54,7 +54,8 @@ def base(
     if Choice(('whole', 'third'))('context', context) == 'third': T, segments = K, 1
     batch = int(np.clip(preset.extra['steps']//T, *preset.extra['batch']))
     patience = times*PATIENCE.get(game_and_level(id)[0], 1)
-    train = replace(preset.train, batch_size=batch, iterations=patience*preset.train.iterations)
+    iterations = patience*preset.train.iterations//(2 if data == 'poor' else 1)
+    train = replace(preset.train, batch_size=batch, iterations=iterations)
     return dict(task='popgym', task_options=task.options(), length=T, training=train,
                 data=replace(preset.data, prefix=T), sizes=dict(rate=cache),
                 model_options=dict(segment_length=K, num_segments=segments))
