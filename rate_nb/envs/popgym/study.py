@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['PATIENCE', 'MAIN', 'METHODS', 'SEED', 'TWELVE', 'EXPERIMENTS', 'GREEDY', 'STUDY', 'data_of', 'base', 'longer', 'ask',
-           'ask_loss', 'settings', 'sampled_at_test', 'groups', 'runs_of', 'in_group', 'published', 'seed_variance',
-           'levels', 'gaps', 'Estimated']
+           'ask_loss', 'settings', 'sampled_at_test', 'groups', 'runs_of', 'in_group', 'published', 'levels', 'gaps']
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c003
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -21,8 +20,8 @@ from rate_nb.engine.study import (
     LAPTOP, Above, Claim, DataSpec, Grid, Measurement, Method, Preset, Run, Study, TrainingConfig,
     measurement, sizes)
 from .package import IDS, LEVELS, MEMORY, facts, game_and_level, short_id
-from ...engine.verdicts import Check, Estimate
-from .task import Popgym
+from ...engine.totals import Estimated, seed_variance, with_error
+from .task import Popgym, normalized
 from ...paper import load_table
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c006
@@ -155,16 +154,12 @@ def runs_of(
     runs = played[[*keys, 'returns']].merge(
         fits[[*keys, 'loss', 'accuracy', 'untrained', 'constant']], on=keys)
     doubled = {(run.name, run.id): run.loss for run in longer.itertuples()}
-    return runs.assign(**_judged(runs, doubled))
-
-def _judged(runs, doubled): # columns
-    scores = runs.returns.map(np.mean)
-    fits = [Fit(run.loss, run.untrained, run.constant, score, facts(run.id)['expert'],
-                doubled.get((run.name, run.id)))
-            for run, score in zip(runs.itertuples(), scores, strict=True)]
-    normalized = [Popgym(id).normalized(score) for id, score in zip(runs.id, scores, strict=True)]
-    return dict(score=scores, normalized=np.array(normalized, float),
-                gain=[fit.gain for fit in fits], standing=[standing(fit) for fit in fits])
+    runs = runs.assign(score=runs.returns.map(np.mean))
+    fits = [Fit(run.loss, run.untrained, run.constant, run.score, facts(run.id)['expert'],
+                doubled.get((run.name, run.id))) for run in runs.itertuples()]
+    scale = [float(normalized(run.id, run.score)) for run in runs.itertuples()]
+    return runs.assign(normalized=scale, gain=[fit.gain for fit in fits],
+                       standing=[standing(fit) for fit in fits])
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c022
 def in_group(ids: pd.Series, group: str) -> pd.Series: # bool
@@ -179,24 +174,7 @@ def published(id: str) -> dict[str, float]: # method -> mean return
     lines = table[table.environment.map(short_id) == short_id(id)]
     return dict(zip(lines.method, lines.return_mean, strict=True))
 
-# %% ../../../nbs/envs/popgym/study.ipynb #c024
-def seed_variance(
-    scores: pd.Series,  # indexed by id and seed
-) -> tuple[float, int]:
-    "Variance between the training seeds of an id, mean over ids with several; its freedom."
-    by_id = scores.groupby(level='id')
-    several = by_id.count() > 1
-    freedom = int((by_id.count()[several] - 1).sum())
-    return (float(by_id.var()[several].mean()), freedom) if freedom else (np.nan, 1)
-
 # %% ../../../nbs/envs/popgym/study.ipynb #c026
-def _with_error(returns, ids, of_seeds): # a column an id; the standard error of their mean
-    table = pd.DataFrame([[np.mean(returns[id]) for id in ids]], columns=ids)
-    of_episodes = sum(np.var(returns[id], ddof=1)/len(returns[id]) for id in ids)/len(ids)**2
-    variance, freedom = of_seeds
-    table.attrs = dict(error=float(np.sqrt(variance/len(ids) + of_episodes)), freedom=freedom)
-    return table
-
 def _counting(results, data, group, names): # runs of the first seed, ids at which all count
     runs = runs_of(results, data)
     if runs.empty: return runs, []
@@ -215,7 +193,8 @@ def levels(data: str, group: str, *names: str) -> Callable[[Results], dict]:
     def level(results, name):
         returns, ids = _counting(results, data, group, [name])
         spread = _seeds_of(results, name)
-        return _with_error(returns[name], ids, seed_variance(spread)) if ids else None
+        chosen = {id: returns[name, id] for id in ids}
+        return with_error(chosen, seed_variance(spread)) if ids else None
     return lambda results: {name: level(results, name) for name in names}
 
 def gaps(data: str, group: str, first: str, *others: str) -> Callable[[Results], dict]:
@@ -225,19 +204,8 @@ def gaps(data: str, group: str, first: str, *others: str) -> Callable[[Results],
         if not ids: return None
         between = {id: np.subtract(returns[first, id], returns[name, id]) for id in ids}
         spread = (_seeds_of(results, first) - _seeds_of(results, name)).dropna()
-        return _with_error(between, ids, seed_variance(spread))
+        return with_error(between, seed_variance(spread))
     return lambda results: {f'{first} − {name}': gap(results, name) for name in others}
-
-# %% ../../../nbs/envs/popgym/study.ipynb #c028
-@dataclass(frozen=True)
-class Estimated:
-    "Each mean over ids lies in a region; its error comes with it."
-    low: float = -np.inf
-    high: float = np.inf
-
-    def __call__(self, scores: dict[str, pd.DataFrame]) -> list[Check]:
-        return [Estimate(f'{name}, {values.shape[1]} ids', np.array([[values.to_numpy().mean()]]),
-                         self.low, self.high, **values.attrs) for name, values in scores.items()]
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c030
 def _of_twelve(results): # by seed, normalised; ids at which all runs of both count
