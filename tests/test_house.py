@@ -26,6 +26,7 @@ FLOORS = [line.split() for line in """
     encoders attention memory
     models.sequence_model models.layers
     rate models.behavior_cloning
+    models.recurrent_dt models.values
     models.* engine.checkpoints
     training acting
     evaluation

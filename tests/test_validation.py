@@ -865,6 +865,7 @@ INSIDE = set("""
     study_names acting_of batch_time dt_for Exponent episode_memory iteration_time
     made_up_observations
     measure_dataset measure_episodes measure_sweep measure_times rate_for
+    fill_states first_steps Mamba MambaMixer piece_slopes pieces selective_scan SelectiveScan
 """.split())
 
 # ---- tests ----
