@@ -64,7 +64,7 @@ class ConcentrationPlayer:
     def _pairs(self): # cards that are half of a pair: any known one, or the one with the card up
         known = (self.values >= 0) & ~self.taken
         if self.up is None:
-            often = np.bincount(self.values[known], minlength=RANKS) > 1
+            often = np.bincount(self.values[known], minlength=RANKS + 1) > 1
             return known & often[self.values]
         known[self.up] = False
         return known & (self.values == self.values[self.up])
