@@ -121,8 +121,7 @@ class PlayersExpert:
             if step == 0: self.players[row].reset(np.random.default_rng([seed]))
             self.wanted[row] = self.players[row].act(seen[row], self.previous[row])
             done = disturbed(self.wanted[row], self.action_space, self.noise, seed, step)
-            self.done[row] = done
-            self.previous[row] = done.copy() if np.ndim(done) else int(done)
+            self.done[row], self.previous[row] = done, done.copy() if np.ndim(done) else int(done)
         return self.done.copy()
 
     @property
