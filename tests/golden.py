@@ -100,7 +100,9 @@ def episodes(both: tuple) -> Trajectories:
     "Three episodes of other lengths."
     told = [(parts(f"observations {i}", both[0], steps), parts(f"actions {i}", both[1], steps),
              numbers(f"rewards {i}", (steps,))) for i, steps in enumerate(STEPS)]
-    return Trajectories.from_episodes(told, clues=[1, 0, 1])
+    told = Trajectories.from_episodes(told, clues=[1, 0, 1])
+    ends, last = np.array([True, False, True]), parts("observations after", both[0], len(STEPS))
+    return replace(told, terminated=ends, truncated=~ends, last_observations=last)
 
 
 @contextmanager
