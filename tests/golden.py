@@ -11,7 +11,7 @@ import sys
 import tempfile
 import zlib
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
