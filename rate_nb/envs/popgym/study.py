@@ -18,9 +18,9 @@ from ...core.checks import Choice
 from ...engine.fit import COUNTS, Fit, standing
 from ...engine.measurements import episode_scores
 from ...engine.results import Results
-from rate_nb.engine.study import (
-    LAPTOP, Above, Claim, DataSpec, Grid, Measurement, Method, Preset, Run, Study, TrainingConfig,
-    measurement, sizes)
+from ...engine.study import (
+    LAPTOP, OTHERS, RELATIVES, Above, Claim, DataSpec, Grid, Measurement, Method, Preset, Run,
+    Study, TrainingConfig, measurement, sizes)
 from .package import IDS, LEVELS, MEMORY, facts, game_and_level, short_id
 from ...engine.totals import Estimated, seed_variance, with_error
 from .task import Popgym, normalized
@@ -69,12 +69,12 @@ def longer(preset: Preset, times: int = 1, **setting) -> dict: # fields of a rec
 
 MAIN = ('RATE', 'DT', 'BC-LSTM', 'BC-MLP')
 METHODS = {'RATE': Method('rate'), 'DT': Method('dt'), 'BC-LSTM': Method('bc_lstm', base=longer),
-           'BC-MLP': Method('bc_mlp', base=longer)}
+           'BC-MLP': Method('bc_mlp', base=longer), **RELATIVES}
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c011
 def _sizes(shared, rate, recurrent):
     return sizes(shared, dict(rate=rate, transformer={}), bc_lstm=recurrent,
-                 bc_mlp=recurrent | dict(num_layers=2))
+                 bc_mlp=recurrent | dict(num_layers=2), **OTHERS)
 
 SEED = 1_000_000 # of the first test episode; the same episodes for all models
 _LAPTOP = Preset(
@@ -121,6 +121,8 @@ EXPERIMENTS = {
     'memory': Grid(MAIN, ask, settings('good', *LEVELS, ids=TWELVE), seeds='memory_seeds'),
     **{f'{data} doubled, {level.lower()}': Grid(MAIN, ask_loss, settings(data, level, times=2))
        for data in ('good', 'poor') for level in LEVELS},
+    'relatives': Grid(tuple(RELATIVES), ask, settings('good', *LEVELS, ids=(
+        'RepeatFirstMedium', 'RepeatPreviousMedium', 'CountRecallEasy'))),
     'first third': Grid(('DT',), ask, settings('good', *LEVELS, context='third', ids=(
         'RepeatFirstEasy', 'RepeatPreviousEasy', 'CountRecallEasy')))}
 
