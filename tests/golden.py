@@ -11,7 +11,7 @@ import sys
 import tempfile
 import zlib
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +64,8 @@ def cases() -> dict[str, tuple]: # name -> model, options, spaces, changes of TR
     for name, options in OPTIONS.items(): found[name] = "rate", options, both, {}
     for name, space in SEEN.items(): found[f"sees {name}"] = "rate", {}, (space, DISCRETE), {}
     for name, space in DONE.items(): found[f"does {name}"] = "rate", {}, (VECTOR, space), {}
+    for name in ("bc_mlp", "bc_lstm", "bc_gru"):
+        found[f"{name} with past actions"] = name, dict(past_action=True), both, {}
     for name, changes in GRADIENTS.items(): found[f"gradients {name}"] = "rate", {}, both, changes
     return found
 
@@ -98,7 +100,9 @@ def episodes(both: tuple) -> Trajectories:
     "Three episodes of other lengths."
     told = [(parts(f"observations {i}", both[0], steps), parts(f"actions {i}", both[1], steps),
              numbers(f"rewards {i}", (steps,))) for i, steps in enumerate(STEPS)]
-    return Trajectories.from_episodes(told, clues=[1, 0, 1])
+    told = Trajectories.from_episodes(told, clues=[1, 0, 1])
+    ends, last = np.array([True, False, True]), parts("observations after", both[0], len(STEPS))
+    return replace(told, terminated=ends, truncated=~ends, last_observations=last)
 
 
 @contextmanager
