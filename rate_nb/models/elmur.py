@@ -35,7 +35,7 @@ class ELMURConfig(RATEConfig):
     valve: str = "none"
     double_residual: bool = False
     skip_ffn: bool = False
-    memory_slots: int = 4 # M, of each layer
+    memory_slots: int = 2 # M, of each layer
     blend: float = 0.8    # λ: share of the new in a slot that was full; 1 replaces it
     farthest: int = 90    # tokens; larger distances to a stamp count as this one
 
@@ -216,7 +216,7 @@ FIXED = ["memory_tokens", "valve", "valve_heads", "cache_length", "norm_cache", 
 def elmur(observation_space: spaces.Space, action_space: spaces.Space, *,
           num_segments: int = 3, # N, of a training trajectory; distances beyond it count as it
           segment_length: int = 10, # K, steps
-          memory_slots: int = 4, # M, of each layer
+          memory_slots: int = 2, # M, of each layer; above N - 1 some are never full in training
           blend: float = 0.8, # λ: share of the new in a slot that was full; 1 replaces it
           **kwargs) -> ELMUR:
     "ELMUR (Cherepanov et al. 2025): slots in each layer, least recently used written first."
