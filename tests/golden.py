@@ -192,9 +192,10 @@ def compute(case: tuple) -> dict:
                                for field in fields(TRAINING)} | changes)
     with float64():
         model, data = build(name, options, both), episodes(both)
-        batch = double(data.batch([0, 1, 2], LENGTH))
+        learned = data.batch([0, 1, 2], LENGTH, outcomes=model.needs_outcomes)
+        batch = double(learned._replace(outcome=None))
         return {"outputs": outputs(model.eval(), batch), "acted": acted(model, batch),
-                "gradients": gradients(model.train(), batch, config),
+                "gradients": gradients(model.train(), double(learned), config),
                 "training": trained(model, data, config)}
 
 
