@@ -142,7 +142,7 @@ CONTROLS = {'expert': _played_by(ExpertAgent),
 GREEDY = ('MineSweeper', 'Battleship')  # games in which the authors' models never sample
 
 def sampled_at_test(id: str, data: str) -> bool:
-    "Whether the score of a setting is that of sampled actions."
+    "Whether the score is that of sampled actions."
     return data == 'poor' and game_and_level(id)[0] not in GREEDY
 
 def groups(data: str, word: str = '') -> list[str]:
