@@ -152,7 +152,7 @@ def trajectory_losses(model: SequenceModel,
         losses, piece = [lengths.new_zeros((), dtype=torch.float)], steps[first:first + bptt]
         for of_segment, (segment, output) in zip(piece, reading):
             share = segment.mask.sum() / (of_segment if segment_loss else sum(steps))
-            losses.append(model.head.loss(output, segment.action, segment.mask) * share)
+            losses.append(model.loss(output, segment) * share)
         yield sum(losses) / (len(piece) if segment_loss else 1)
 
 def _steps_in_segments(lengths, segment_length): # real steps in each segment, of all trajectories
@@ -306,6 +306,7 @@ def _update(run, losses): # losses of all processes; norm of the gradient before
                                  "the last checkpoint is from before")
     norm = run.accelerator.clip_grad_norm_(run.model.parameters(), run.config.max_grad_norm)
     run.optimizer.step()
+    run.model.updated()
     run.optimizer.zero_grad()
     return losses, float(norm)
 
@@ -315,8 +316,8 @@ def _iterate(run): # what the history says of this iteration
     with run.log.timed("seconds"):
         indices = _own_indices(run, run.iteration)
         with run.log.timed("data_seconds"):
-            batch = run.trajectories.batch(indices, run.length).to(run.accelerator.device)
-            batch = run.augment(batch)
+            batch = run.trajectories.batch(indices, run.length, outcomes=run.model.needs_outcomes)
+            batch = run.augment(batch.to(run.accelerator.device))
         run.trajectories.prefetch(_own_indices(run, run.iteration + 1), run.length)
         loss, norm = _learn(run, batch)
     run.iteration += 1

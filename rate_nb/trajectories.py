@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['returns_to_go', 'EpisodeArrays', 'EpisodeBatches', 'Trajectories', 'end_to_end', 'in_words', 'chosen_episodes',
-           'joined_episodes', 'parts_of_one_task', 'check_store', 'Segment', 'pad_rows', 'all_returns_to_go',
-           'suffix_sums', 'read_early', 'padded_batch', 'split_segments', 'alive_rows', 'select_rows', 'told_of_parts',
-           'cut_in_chunks']
+           'joined_episodes', 'parts_of_one_task', 'check_store', 'Outcome', 'Segment', 'outcome_of_steps', 'pad_rows',
+           'all_returns_to_go', 'suffix_sums', 'read_early', 'padded_batch', 'split_segments', 'select_rows',
+           'told_of_parts', 'cut_in_chunks', 'how_they_end']
 
 # %% ../nbs/course/03_episodes.ipynb #c003
 import copy
@@ -81,9 +81,10 @@ class EpisodeBatches(EpisodeArrays):
         indices,  # integers, slice or (E,) booleans: which episodes
         length: int,  # steps of the rectangle, for a model N segments of K: N·K
         truncate: bool = False,  # keep only the first `length` steps of longer episodes
+        outcomes: bool = False,  # with what the actions led to
     ) -> 'Segment':  # (B, length, …), padded with zeros at the end; mask tells
         "Padded tensors; only their rows are read. ValueError if an episode does not fit."
-        return padded_batch(self, indices, length, truncate)
+        return padded_batch(self, indices, length, truncate, outcomes)
 
     def prefetch(
         self,
@@ -218,6 +219,17 @@ def check_store(
         raise TypeError(f'a {type(store).__name__} is no store of episodes: give Trajectories, '
                         'in the place of windows those that they were made of')
 
+# %% ../nbs/course/03_episodes.ipynb #c033d
+class Outcome(NamedTuple):
+    "What the actions of B trajectories led to."
+    reward: Tensor      # (B, K) float32, for each step
+    terminated: Tensor  # (B,) bool, nothing could be earned after the last real step
+    following: Tensor   # (B, *observation), seen after the last real step
+
+    def to(self, device) -> 'Outcome':
+        "The same on another device."
+        return Outcome(*(part.to(device) for part in self))
+
 # %% ../nbs/course/03_episodes.ipynb #c034
 class Segment(NamedTuple):
     "K steps of B trajectories; what every sequence model reads."
@@ -226,14 +238,26 @@ class Segment(NamedTuple):
     return_to_go: Tensor  # (B, K) float32
     mask: Tensor          # (B, K) bool, True at real steps; padding is always trailing
     clue: Tensor | None = None  # (B,) int64, what to remember; only an oracle may read it
+    outcome: Outcome | None = None  # what the actions led to; only value learning reads it
 
     def steps(self, start: int, stop: int) -> 'Segment':
         "The steps from `start` up to `stop`, as views; the clue is the same at all times."
-        return Segment(*(part[:, start:stop] for part in self[:4]), clue=self.clue)
+        outcome = self.outcome and outcome_of_steps(self, start, stop)
+        return Segment(*(part[:, start:stop] for part in self[:4]), self.clue, outcome)
 
     def to(self, device) -> 'Segment':
         "The same on another device."
         return Segment(*(part if part is None else part.to(device) for part in self))
+
+# %% ../nbs/course/03_episodes.ipynb #c034d
+def outcome_of_steps(segment: Segment, start: int, stop: int) -> Outcome:
+    "That of the steps from `start` up to `stop`; what follows them may be the next step."
+    reward, terminated, following = segment.outcome
+    if stop < segment.mask.shape[1]:
+        goes_on, after = segment.mask[:, stop], segment.observation[:, stop]
+        terminated = terminated & ~goes_on
+        following = torch.where(goes_on.view(-1, *(1,) * (after.ndim - 1)), after, following)
+    return Outcome(reward[:, start:stop], terminated, following)
 
 # %% ../nbs/course/03_episodes.ipynb #c036b
 def pad_rows(
@@ -241,12 +265,13 @@ def pad_rows(
     starts: np.ndarray,  # (B,) first row of each run of rows
     lengths: np.ndarray,  # (B,) rows of each
     length: int,  # steps of the rectangle
-    clue: np.ndarray | None,  # (B,) one for each run, or None
+    outcomes: bool = False,  # with what the actions led to
 ) -> Segment:  # (B, length, …)
-    "Runs of rows, each from its start, padded with zeros to `length`."
+    "Runs of rows, each of one episode and from its start, padded with zeros to `length`."
     position = np.arange(length)
     real = position < lengths[:, None]   # (B, length)
     rows = np.where(real, starts[:, None] + position, 0)
+    own = np.searchsorted(store.starts, starts, side='right') - 1   # (B,) episode of each
 
     def fetch(array: np.ndarray) -> Tensor:
         values = np.asarray(array.take(rows, axis=0))
@@ -254,9 +279,13 @@ def pad_rows(
         return torch.from_numpy(values)
 
     observation = fetch(store.observations)
+    clue = None if store.clues is None else torch.from_numpy(store.clues[own])
+    outcome = None
+    if Flag()('outcomes', outcomes):
+        outcome = Outcome(fetch(store.rewards), *how_they_end(store, starts + lengths, own))
     PageHints(store.observations).release()
     return Segment(observation, fetch(store.actions), fetch(store.return_to_go),
-                   torch.from_numpy(real), None if clue is None else torch.from_numpy(clue))
+                   torch.from_numpy(real), clue, outcome)
 
 # %% ../nbs/course/03_episodes.ipynb #c038
 def all_returns_to_go(store: Trajectories) -> np.ndarray:
@@ -289,6 +318,7 @@ def padded_batch(
     indices,  # integers, slice or (E,) booleans: which episodes
     length: int,  # steps of the rectangle
     truncate: bool,  # keep only the first `length` steps of longer episodes
+    outcomes: bool,  # with what the actions led to
 ) -> Segment:  # (B, length, …)
     "Padded tensors of the chosen episodes. Raises ValueError if one is too long."
     length, truncate = Whole(1, most=2**24)('length', length), Flag()('truncate', truncate)
@@ -298,8 +328,8 @@ def padded_batch(
         raise ValueError(f'an episode of {longest} steps does not fit in K·N = {length}: '
                          'raise segment_length or num_segments, or pass truncate=True')
     store.prefetch(chosen, length)
-    clue = None if store.clues is None else store.clues[chosen]
-    return pad_rows(store, store.starts[chosen], store.lengths[chosen], length, clue)
+    steps = np.minimum(store.lengths[chosen], length)
+    return pad_rows(store, store.starts[chosen], steps, length, outcomes)
 
 # %% ../nbs/course/03_episodes.ipynb #c051
 def split_segments(
@@ -314,13 +344,6 @@ def split_segments(
                          'pad to a multiple of segment_length (length = K·N)')
     starts = range(0, length, segment_length)
     return [trajectory.steps(start, start + segment_length) for start in starts]
-
-# %% ../nbs/course/03_episodes.ipynb #c055
-def alive_rows(
-    segment: Segment,  # (B, K, …)
-) -> Tensor:  # (rows,) int64: rows with at least one real step
-    "Rows of the batch that are not all padding."
-    return segment.mask.any(dim=1).nonzero().squeeze(1)
 
 # %% ../nbs/course/03_episodes.ipynb #c058
 def select_rows(
@@ -370,3 +393,12 @@ def cut_in_chunks(
     cut = replace(store, lengths=lengths, rewards_after=after, **told)
     cut.source = copy.copy(store)   # it knows what these observations are
     return cut
+
+# %% ../nbs/course/03_episodes.ipynb #c062e
+def how_they_end(store: Trajectories, stops: np.ndarray, episodes: np.ndarray) -> list[Tensor]:
+    "Whether runs of rows terminate (B,), and what follows (B, …). ValueError if the data hide it."
+    if store.terminated is None or store.last_observations is None:
+        raise ValueError('the data do not tell how episodes end: what learns values needs '
+                         'terminated, truncated and last_observations of each')
+    told = told_of_parts(store, stops, episodes)
+    return [torch.from_numpy(told[name][:]) for name in ('terminated', 'last_observations')]

@@ -327,11 +327,11 @@ def rewards(found: Trajectories, number: int) -> list:
 
 
 @thing(Trajectories.batch, "Trajectories.batch", words={"length": "K·N"}, length=6)
-def _(length, truncate=False):
-    made = data().batch([0, 1], length, truncate)
-    assert made.mask.shape == (2, length)
+def _(length, truncate=False, outcomes=False):
+    made = data().batch([0, 1], length, truncate, outcomes)
+    assert made.mask.shape == (2, length) and (made.outcome is not None) == outcomes
     assert made.mask.sum(1).tolist() == np.minimum(data().lengths[:2], length).tolist()
-    return made.return_to_go.tolist()
+    return [made.return_to_go.tolist(), bool(outcomes)]
 
 
 @thing(Trajectories.chunks, "Trajectories.chunks", words={"steps": "chunks of"}, steps=2)
@@ -349,8 +349,11 @@ thing(Trajectories.sliding_windows, "Trajectories.sliding_windows", words={"step
       steps=2)(lambda steps: looked_through(data().sliding_windows(steps), steps))
 thing(Windows, words={"steps": "windows of"}, steps=2)(
     lambda steps: looked_through(Windows(data(), steps), steps))
-thing(Windows.batch, "Windows.batch", length=3)(
-    lambda length: Windows(data(), 2).batch([0], length).mask.tolist())
+@thing(Windows.batch, "Windows.batch", length=3)
+def _(length, outcomes=False):
+    made = Windows(data(), 2).batch([0], length, outcomes)
+    return [made.mask.tolist(), made.outcome is not None]
+
 thing(Windows.prefetch, "Windows.prefetch", length=2)(
     lambda length: Windows(data(), 2).prefetch([0], length))
 thing(Trajectories.prefetch, "Trajectories.prefetch", length=2)(
@@ -845,8 +848,9 @@ INSIDE = set("""
     make_game make_manifest make_maze make_origin mark_lines maze_picture maze_pictures
     measure_all measure_collection measure_linear_probe measure_outputs MultiDiscreteHead Noise
     noted_data Number NumpyRows NumpyVectorEnv observation_encoder observations_in Ordered
-    own_share pad_rows padded_batch palette paper_rules parent_lives parse_json PartsEncoder
-    PassThrough pillar plain plan_action plan_path plan_paths plan_values play_again play_round
+    own_share outcome_of_steps pad_rows padded_batch palette paper_rules parent_lives parse_json
+    PartsEncoder PassThrough pillar plain plan_action plan_path plan_paths plan_values
+    play_again play_round
     play_rounds playable png_bytes query_blocks quiet_steps RATEState read_early read_json
     read_segments read_tensors read_windows_early record RecurrentState reference_rules
     relative_attention RelativeAttention restore_random_state Results ReturnEncoder ReturnToGo
@@ -861,6 +865,9 @@ INSIDE = set("""
     study_names acting_of batch_time dt_for Exponent episode_memory iteration_time
     made_up_observations
     measure_dataset measure_episodes measure_sweep measure_times rate_for
+    fill_states first_steps Mamba MambaMixer piece_slopes pieces selective_scan SelectiveScan
+    action_errors action_value bellman_target CodedValue Codes CQL Critic expectile_loss follow IQL
+    RealValue
 """.split())
 
 # ---- tests ----

@@ -54,9 +54,9 @@ class Windows:
     @property
     def fingerprint(self) -> str: return windows_fingerprint(self)
 
-    def batch(self, indices, length: int) -> Segment:  # (B, length, …), padded with zeros
+    def batch(self, indices, length: int, outcomes: bool = False) -> Segment:  # (B, length, …)
         "Padded tensors of the windows that begin at the steps `indices`; longer ones are cut."
-        return windows_batch(self, indices, length)
+        return windows_batch(self, indices, length, outcomes)
 
     def prefetch(self, indices, length: int | None = None) -> None:
         "Have the system read the observations of these windows from disk, in the background."
@@ -79,13 +79,13 @@ def windows_batch(
     windows: Windows,
     indices,  # integers, slice or (S,) booleans: the steps at which windows begin
     length: int,  # steps of the rectangle; a longer window is cut
+    outcomes: bool = False,  # with what the actions led to
 ) -> Segment:  # (B, length, …), padded with zeros at the end
     "Padded tensors of the chosen windows."
     length = Whole(1, most=2**24)('length', length)
     starts = as_numbers(indices, len(windows))
     lengths = np.minimum(windows.lengths[starts], length)
-    clue = None if windows.clues is None else windows.clues[starts]
-    return pad_rows(windows.trajectories, starts, lengths, length, clue)
+    return pad_rows(windows.trajectories, starts, lengths, length, outcomes)
 
 # %% ../../nbs/core/windows.ipynb #c010
 def read_windows_early(

@@ -22,6 +22,7 @@ MEASUREMENTS = Registry("measurement", {
     "play": "rate_nb.engine.measurements:measure_play",
     "episodes": "rate_nb.engine.measurements:measure_episodes",
     "imitation": "rate_nb.engine.measurements:measure_imitation",
+    "fit": "rate_nb.engine.fit:measure_fit",
     "noisy episodes": "rate_nb.analysis.probes:measure_noisy_episodes",
     "attention": "rate_nb.analysis.probes:measure_attention",
     "memory": "rate_nb.analysis.probes:measure_memory",

@@ -73,17 +73,19 @@ class DataSpec:
     stride: int | None = None        # 1: a chunk from every step; None: one after the other
     min_return: float | None = None  # of an episode, or of a chunk where these do not overlap
     mirror: bool = False             # learn from mirror images, too
+    prefix: int | None = None        # only the first so many steps of each episode; None: all
 
     def __post_init__(self):
         check_fields(self, num_trajectories=Whole(1), seed=Whole(0), mirror=Flag(),
                      chunk=Whole(1, optional=True), stride=Whole(1, most=1, optional=True),
-                     min_return=Number(optional=True))
+                     min_return=Number(optional=True), prefix=Whole(1, optional=True))
         if self.stride and not self.chunk:
             raise ValueError("stride is given, and no chunk: give the chunk's steps, too")
 
     def select(self, data: Trajectories # all episodes
               ) -> Trajectories | Windows:
         "What is learned from. Raises ValueError if nothing earns as much as `min_return`."
+        if self.prefix: data = _beginnings(data, self.prefix)
         if self.chunk and not self.stride: data = data.chunks(self.chunk)
         if self.min_return is not None:
             if not (enough := data.returns >= self.min_return).any():
@@ -91,6 +93,10 @@ class DataSpec:
                                  f"earns {data.returns.max():g}: lower it")
             data = data.select(enough)
         return data.sliding_windows(self.chunk) if self.stride else data
+
+def _beginnings(data, steps): # the first chunk of each episode
+    chunks = data.chunks(steps)
+    return chunks.select(np.isin(chunks.starts, data.starts))
 
 # %% ../../nbs/engine/recipes.ipynb #rd16
 @dataclass(frozen=True)
