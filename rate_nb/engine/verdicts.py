@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['REPRODUCED', 'NOT_REPRODUCED', 'UNDECIDED', 'NOT_TESTED', 'MOST', 'Variances', 'find_variances', 'Check',
-           'would_decide', 'difference', 'Above', 'Below', 'Ordered', 'Within', 'Claim', 'combined', 'say_check',
-           'say_table']
+           'would_decide', 'Estimate', 'difference', 'Above', 'Below', 'Ordered', 'Within', 'Claim', 'combined',
+           'say_check', 'say_table']
 
 # %% ../../nbs/engine/verdicts.ipynb #c003
 from collections.abc import Callable
@@ -96,18 +96,45 @@ class Check:
         if high < self.low or low > self.high: return NOT_REPRODUCED
         return UNDECIDED
 
+    @property
+    def gap(self) -> float: # from the mean to the nearer end of the region
+        return min(abs(self.mean - border) for border in (self.low, self.high))
+
+    def remedy(self) -> str:
+        "What would decide."
+        return would_decide(self)
+
 # %% ../../nbs/engine/verdicts.ipynb #c014
 def would_decide(check: Check) -> str:
     "How many seeds, or else episodes, would decide, with the variances seen here."
     if len(check.values) < 2: return "a single seed decides nothing"
     seen = find_variances(check.values, check.step)
-    gap = min(abs(check.mean - border) for border in (check.low, check.high))
-    def enough(**numbers): return seen.half_width(**numbers) < gap
+    def enough(**numbers): return seen.half_width(**numbers) < check.gap
     for seeds in range(seen.seeds + 1, MOST + 1):
         if enough(seeds=seeds): return f"{seeds} seeds would decide"
     for episodes in range(seen.episodes + 1, MOST + 1):
         if enough(episodes=episodes): return f"{episodes} episodes would decide"
     return f"a tie: not even {MOST} seeds or episodes would decide"
+
+# %% ../../nbs/engine/verdicts.ipynb #rd30b
+@dataclass(frozen=True)
+class Estimate(Check):
+    "A number, `values` (1, 1), whose standard error was found elsewhere."
+    error: float = 0.        # standard error
+    freedom: float = np.inf  # its degrees of freedom
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        "Of the number, 95%."
+        half = float(stats.t.ppf(0.975, self.freedom)*self.error)
+        return self.mean - half, self.mean + half
+
+    def remedy(self) -> str:
+        "How many times the runs would decide."
+        ratio = (self.mean - self.interval[0])/self.gap if self.gap else np.inf
+        times = int(ratio**2) + 1 if np.isfinite(ratio) else MOST + 1
+        if times > MOST: return f"a tie: not even {MOST} times the runs would decide"
+        return f"{times} times the runs would decide"
 
 # %% ../../nbs/engine/verdicts.ipynb #rd31
 def difference(one: pd.DataFrame, # a row for each seed, a column for each episode
@@ -211,9 +238,9 @@ def say_check(check: Check, digits: int = 2) -> str:
     low, high = check.interval
     if check.step and " − " not in check.name: low, high = max(low, 0.), min(high, 1.) # of a rate
     told = f"{check.name} {check.mean:.{digits}f}"
-    if len(check.values) > 1: told += f" [{low:.{digits}f}, {high:.{digits}f}]"
+    if np.isfinite(low): told += f" [{low:.{digits}f}, {high:.{digits}f}]"
     told += f", {_region(check, digits)}"
-    return told + (f": {would_decide(check)}" if check.verdict == UNDECIDED else "")
+    return told + (f": {check.remedy()}" if check.verdict == UNDECIDED else "")
 
 def _region(check, digits):
     low, high = (f"{border:.{digits}f}" for border in (check.low, check.high))

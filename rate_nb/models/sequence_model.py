@@ -158,7 +158,11 @@ MODELS = Registry("model", {
     "bc_mlp": "rate_nb.models.behavior_cloning:bc_mlp",
     "bc_lstm": "rate_nb.models.behavior_cloning:bc_lstm",
     "bc_gru": "rate_nb.models.behavior_cloning:bc_gru",
-    "dlstm": "rate_nb.models.recurrent_dt:dlstm", "dgru": "rate_nb.models.recurrent_dt:dgru"})
+    "dlstm": "rate_nb.models.recurrent_dt:dlstm", "dgru": "rate_nb.models.recurrent_dt:dgru",
+    "elmur": "rate_nb.models.elmur:elmur", "lsdt": "rate_nb.models.lsdt:lsdt",
+    "dmamba": "rate_nb.models.dmamba:dmamba",
+    "cql_mlp": "rate_nb.models.cql:cql_mlp", "cql_lstm": "rate_nb.models.cql:cql_lstm",
+    "iql_mlp": "rate_nb.models.iql:iql_mlp", "iql_lstm": "rate_nb.models.iql:iql_lstm"})
 
 def register_model(name: str, # what recipes call it
                    builder: str | Callable, # (observation_space, action_space, **options), or where

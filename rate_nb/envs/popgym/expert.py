@@ -60,8 +60,8 @@ def noise_for(
     def earns(noise):
         task = Popgym(name, noise=noise, labels=False)
         return collect(task, episodes, seed, progress=False).returns.mean()
-    if earns(low) <= wanted: return low
-    if earns(high) >= wanted: return high
+    if earns(low) < wanted + 0.005: return low  # published returns have two decimals
+    if earns(high) > wanted - 0.005: return high
     for _ in range(Whole(1)('halvings', halvings)):
         middle = (low + high)/2
         if earns(middle) > wanted: low = middle

@@ -21,15 +21,23 @@ from .package import LEVELS
 # %% ../../../nbs/envs/popgym/pendulum.ipynb #c011
 SECONDS, FASTEST, STRONGEST = 0.05, 8., 2.  # of a step; rad/s; largest torque
 
-def turned(angle):
+# %% ../../../nbs/envs/popgym/pendulum.ipynb #c011a
+def turned(
+    angle: np.ndarray | float,  # rad
+) -> np.ndarray | float:
     "The same angle between -pi and pi."
     return (angle + np.pi)%(2*np.pi) - np.pi
 
-def cost(angle, speed, torque):
+def cost(angle, speed, torque) -> np.ndarray | float:  # of shapes that broadcast; rad, rad/s
     "What a step costs."
     return turned(angle)**2 + 0.1*speed**2 + 0.001*torque**2
 
-def next_state(angle, speed, torque):
+# %% ../../../nbs/envs/popgym/pendulum.ipynb #c011b
+def next_state(
+    angle: np.ndarray | float,  # rad; shapes broadcast
+    speed: np.ndarray | float,  # rad/s
+    torque: np.ndarray | float,
+) -> tuple[np.ndarray | float, np.ndarray | float]:
     "Angle and speed one step later."
     speed = np.clip(speed + SECONDS*(15*np.sin(angle) + 3*torque), -FASTEST, FASTEST)
     return angle + SECONDS*speed, speed

@@ -9,8 +9,8 @@ __all__ = ['METHODS', 'FIGURE_5', 'TABLE_6', 'EXPERIMENTS', 'STUDY', 'base', 'co
 from dataclasses import replace
 
 from ...engine.study import (
-    LAPTOP, Above, Claim, DataSpec, Grid, Measurement, Method, Ordered, Preset, Published, Study,
-    TrainingConfig, Within, scores_of, sizes)
+    LAPTOP, OTHERS, RELATIVES, Above, Claim, DataSpec, Grid, Measurement, Method, Ordered, Preset,
+    Published, Study, TrainingConfig, Within, scores_of, sizes)
 from .task import TMaze
 
 # %% ../../../nbs/envs/tmaze/study.ipynb #c006
@@ -22,7 +22,8 @@ METHODS = {
     "RMT": Method("rmt"), "TrXL": Method("trxl"), "DT": Method("dt"),
     "BC-LSTM": Method("bc_lstm"),
     "RATE, double residual": Method("rate", dict(double_residual=True)),
-    "CA-1": _valve("ca1"), "Gate": _valve("gate"), "GRU": _valve("gru"), "LSTM": _valve("lstm")}
+    "CA-1": _valve("ca1"), "Gate": _valve("gate"), "GRU": _valve("gru"), "LSTM": _valve("lstm"),
+    **RELATIVES}
 
 FIGURE_5 = ("RATE", "RATE, detached", "RMT", "TrXL", "DT", "BC-LSTM")
 TABLE_6 = {"MRV-CA-2": "RATE", "MRV-CA-1": "CA-1", "MRV-G": "Gate", "MRV-GRU": "GRU",
@@ -40,7 +41,7 @@ _TEST = dict(limits=(9, 30, 90, 150, 300, 600, 900, 1200, 2400, 4800, 9600), epi
              balanced=False, long=((100_000, 4, 100), (1_000_000, 1, 20)))
 _LAPTOP = Preset(
     DataSpec(6000), sizes(LAPTOP, dict(rate=_MEMORY, rmt=_MEMORY, transformer={}),
-                          bc_lstm=dict(d_model=64)),
+                          bc_lstm=dict(d_model=64), **OTHERS),
     TrainingConfig(iterations=800), _TEST | dict(memory=900), seeds=4, jobs=2,
     methods={"RATE, detached": _SLOW, "BC-LSTM": _SLOW},
     extra=dict(trained=30, short=_trained(30, 9), long=_trained(90, 150, batch_size=32),
@@ -49,7 +50,8 @@ _PAPER = Preset(
     DataSpec(6000), sizes(
         _TABLE_8.model(double_residual=True, tanh_action=True, head_bias=False),
         dict(rate=_TABLE_8.memory("memory_tokens"), transformer=_FFN,
-             rmt=_FFN | dict(memory_tokens=10, same_start=True)), bc_lstm=dict(d_model=64)),
+             rmt=_FFN | dict(memory_tokens=10, same_start=True)), bc_lstm=dict(d_model=64),
+        **OTHERS),
     _TABLE_8.training(6000, warmup=1000), _TEST | dict(memory=9600), seeds=4,
     extra=dict(trained=150, short=_trained(150, 9, 30, 90, 300, 600, 900), long=[], long_rate=[],
                few=4, one=4))
@@ -88,9 +90,14 @@ def play_at(preset, run) -> list[Measurement]:
 def _attention(preset, run):
     return [Measurement("attention", TMaze.for_limit(8).options() | dict(episodes=20))]
 
-def _far(preset, run): # very long corridors, with fewer seeds
-    return [corridor("play", limit, preset, episodes=episodes)
-            for limit, seeds, episodes in preset.test["long"] if run.number < seeds]
+def _far(**options): # very long corridors, with fewer seeds
+    return lambda preset, run: [
+        corridor("play", limit, preset, episodes=episodes, **options)
+        for limit, seeds, episodes in preset.test["long"] if run.number < seeds]
+
+def _balanced(preset, run): # as many cues of each kind
+    return [corridor("play", limit, preset, episodes=preset.test["episodes"], balanced=True)
+            for limit in preset.test["limits"]]
 
 def _memory(preset, run):
     return [corridor("memory", preset.test["memory"], preset, episodes=40, seed=2_000_000)]
@@ -106,7 +113,8 @@ def _noise(part): # noise in a part of the memory
 EXPERIMENTS = {
     "figure 5": Grid(FIGURE_5, play_at),
     "figure 2": Grid(("RATE", "DT"), _attention, lambda p: _trained(9), seeds=1),
-    "long": Grid(("RATE",), _far),
+    "long": [Grid(("RATE",), _far()), Grid(("ELMUR",), _far(balanced=True))],
+    "relatives": Grid(tuple(RELATIVES), _balanced),
     "memory": Grid(("RATE", "RMT"), _memory),
     "noise": [Grid(("RATE",), _noise("tokens")), Grid(("TrXL",), _noise("cache"))],
     "table 6": Grid(tuple(TABLE_6.values()), play_at, lambda p: [dict(model_size="rate")],
