@@ -37,13 +37,14 @@ def _trained(*limits, **training): # settings: training corridors of these limit
 
 _MEMORY, _FFN = dict(memory_tokens=5), dict(skip_ffn=False, d_inner=64)
 _SLOW = dict(iterations=2400)
+_CHEAP = [name for name in RELATIVES if name not in ("DMamba", "LSDT", "ELMUR")]
 _TEST = dict(limits=(9, 30, 90, 150, 300, 600, 900, 1200, 2400, 4800, 9600), episodes=100,
              balanced=False, long=((100_000, 4, 100), (1_000_000, 1, 20)))
 _LAPTOP = Preset(
     DataSpec(6000), sizes(LAPTOP, dict(rate=_MEMORY, rmt=_MEMORY, transformer={}),
                           bc_lstm=dict(d_model=64), **OTHERS),
     TrainingConfig(iterations=800), _TEST | dict(memory=900), seeds=4, jobs=2,
-    methods={"RATE, detached": _SLOW, "BC-LSTM": _SLOW},
+    methods={name: _SLOW for name in ("RATE, detached", "BC-LSTM", *_CHEAP)},
     extra=dict(trained=30, short=_trained(30, 9), long=_trained(90, 150, batch_size=32),
                long_rate=_trained(90, 150, batch_size=32, **_SLOW), few=2, one=1))
 _PAPER = Preset(
