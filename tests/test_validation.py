@@ -866,8 +866,8 @@ INSIDE = set("""
     made_up_observations
     measure_dataset measure_episodes measure_sweep measure_times rate_for
     fill_states first_steps Mamba MambaMixer piece_slopes pieces selective_scan SelectiveScan
-    action_errors action_value bellman_target CodedValue Codes CQL Critic expectile_loss follow IQL
-    RealValue
+    action_errors action_value bellman_target check_whole_actions CodedValue Codes CQL
+    cql_losses Critic expectile_loss follow IQL RealValue
 """.split())
 
 # ---- tests ----
