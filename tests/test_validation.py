@@ -877,6 +877,8 @@ INSIDE = set("""
     PastActions positions recurrent_dt resampled rewrite ShortBranch
     action_errors action_value bellman_target CodedValue Codes CQL Critic expectile_loss follow IQL
     RealValue
+    action_errors action_value bellman_target check_whole_actions CodedValue Codes CQL
+    cql_losses Critic expectile_loss follow IQL RealValue
 """.split())
 
 # ---- tests ----

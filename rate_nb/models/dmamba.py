@@ -113,6 +113,7 @@ def first_steps(channels: int) -> Tensor: # (channels,), a bias before the softp
     step = torch.empty(channels).uniform_(math.log(1e-3), math.log(1e-1)).exp()
     return step + torch.log(-torch.expm1(-step))
 
+# %% ../../nbs/models/dmamba.ipynb #c019b
 class MambaMixer(nn.Module):
     "Selective state space (Gu & Dao 2023), (T, batch, d_model) to the same, with what it carries."
     def __init__(self, d_model: int, # width of the tokens; inside it is twice that

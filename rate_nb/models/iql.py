@@ -62,9 +62,7 @@ def iql_losses(model: "IQL", said: Judged, segment: Segment) -> tuple[Tensor, Te
 
 # %% ../../nbs/models/iql.ipynb #c010
 class IQL(BehaviorCloning):
-    """Imitates what was better than expected (Kostrikov et al. 2021).
-
-    Raises ValueError for options out of bounds."""
+    "Imitates what was better than expected (Kostrikov et al. 2021)."
     @delegates(BehaviorCloning)
     def __init__(self, observation_space: spaces.Space, # of the task
                  action_space: spaces.Space, # of the task

@@ -94,6 +94,7 @@ class CodedValue(nn.Linear):
     def forward(self, features: Tensor, action: Tensor) -> Tensor:
         return self.of.value(super().forward(features), self.of.codes(action))
 
+# %% ../../nbs/models/values.ipynb #c022b
 class RealValue(nn.Sequential):
     "Features (…, d_model) and actions (…, *shape) of real numbers to values (…)."
     def __init__(self, d_model: int, # width of the features
@@ -116,6 +117,7 @@ def action_value(space: spaces.Space, # of actions, of whole numbers
 @action_value.register
 def _(space: spaces.Box, d_model): return RealValue(d_model, space)
 
+# %% ../../nbs/models/values.ipynb #c024b
 @singledispatch
 def action_errors(space: spaces.Space, # of actions, of whole numbers
                   output: Tensor, # (batch, K, n) of a head
