@@ -22,12 +22,14 @@ PALETTE = ('#4477aa', '#ee6677', '#228833', '#ccbb44', '#66ccee', '#aa3377', '#e
            '#8877cc', '#999933', '#cc6699', '#555555')
 GREEN, RED, GREY, DARK, LIGHT = '#228833', '#cc3311', '#bbbbbb', '#333333', '#eeeeee'
 
+# %% ../../../nbs/envs/popgym/drawings.ipynb #c006b
 class Moment(NamedTuple):
     "One step of an episode, as it is drawn."
     seen: np.ndarray      # (parts,) what the game showed
     action: object        # the answer to it, in the package's form; None: not yet
     reward: float         # that this answer earned
 
+# %% ../../../nbs/envs/popgym/drawings.ipynb #c006c
 def color_of(
     number: int,
 ) -> str:
@@ -79,12 +81,14 @@ def _last_place(moments, width): # of the tile that was opened last
     if not acted: return None
     return tuple(acted[-1]) if width is None else divmod(int(acted[-1]), width)
 
+# %% ../../../nbs/envs/popgym/drawings.ipynb #c012a
 def draw_battleship(draw, game, moments) -> None:
     "Ships in grey, hits in green, shots into the water in blue."
     colors = np.where(game.board == 1, GREY, LIGHT)
     colors = np.where(game.guesses == 1, np.where(game.board == 1, GREEN, PALETTE[0]), colors)
     draw_board(draw, colors, np.full(colors.shape, ''), _last_place(moments, None))
 
+# %% ../../../nbs/envs/popgym/drawings.ipynb #c012b
 def draw_minesweeper(draw, game, moments) -> None:
     "Mines in red; opened tiles say how many neighbours are mines."
     opened = game.hidden_grid == 2
@@ -101,6 +105,7 @@ def draw_concentration(draw, game, moments) -> None:
     words = np.where(hidden, '', numbers.astype(str))
     draw_board(draw, colors, words, _last_place(moments, 13))
 
+# %% ../../../nbs/envs/popgym/drawings.ipynb #c013b
 def draw_labyrinth(draw, game, moments) -> None:
     "Walls dark, the way so far coloured, the goal green; the agent is framed."
     grid = game.maze.grid
@@ -123,6 +128,7 @@ def _pole(draw, foot, angle, length, color): # angle in radians, 0 is up, clockw
     tip = foot[0] + length*np.sin(angle), foot[1] - length*np.cos(angle)
     draw.line((*foot, *tip), fill=color, width=5)
 
+# %% ../../../nbs/envs/popgym/drawings.ipynb #c016a
 def draw_cart(draw, game, moments) -> None:
     "The cart and its pole as they are; in red the pole as it is shown, where its angle is."
     x, _, angle, _ = game.state
@@ -133,6 +139,7 @@ def draw_cart(draw, game, moments) -> None:
         _pole(draw, (WIDTH/2 + moments[-1].seen[0]*45, 110.), moments[-1].seen[1], 70, '#eeaa99')
     _pole(draw, middle, angle, 70, PALETTE[0])
 
+# %% ../../../nbs/envs/popgym/drawings.ipynb #c016b
 def draw_pendulum(draw, game, moments) -> None:
     "The pendulum as it is; where readings are noisy, in red as it is shown."
     middle = WIDTH/2, 78.
@@ -150,6 +157,7 @@ DRAWINGS = {**dict.fromkeys(GAMES, draw_strip), 'Concentration': draw_concentrat
             **dict.fromkeys([name for name in GAMES if name.endswith('CartPole')], draw_cart),
             **dict.fromkeys([name for name in GAMES if name.endswith('Pendulum')], draw_pendulum)}
 
+# %% ../../../nbs/envs/popgym/drawings.ipynb #c018b
 def draw_game(
     name: str,  # an id
     game: gym.Env,  # of that id, in its present state

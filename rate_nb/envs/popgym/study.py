@@ -31,6 +31,7 @@ from ...paper import load_table
 PATIENCE = {'CountRecall': 4, 'Concentration': 2, 'Autoencode': 2, 'MineSweeper': 2,
             'Battleship': 2}  # game -> times the iterations
 
+# %% ../../../nbs/envs/popgym/study.ipynb #c006b
 def data_of(
     id: str,
     data: str,  # 'good' or 'poor'
@@ -67,6 +68,7 @@ def longer(preset: Preset, times: int = 1, **setting) -> dict: # fields of a rec
     "As `base`, with four times the iterations."
     return base(preset, times=4*times, **setting)
 
+# %% ../../../nbs/envs/popgym/study.ipynb #c009b
 MAIN = ('RATE', 'DT', 'BC-LSTM', 'BC-MLP')
 METHODS = {'RATE': Method('rate'), 'DT': Method('dt'), 'BC-LSTM': Method('bc_lstm', base=longer),
            'BC-MLP': Method('bc_mlp', base=longer), **RELATIVES}
@@ -76,6 +78,7 @@ def _sizes(shared, rate, recurrent):
     return sizes(shared, dict(rate=rate, transformer={}), bc_lstm=recurrent,
                  bc_mlp=recurrent | dict(num_layers=2), **OTHERS)
 
+# %% ../../../nbs/envs/popgym/study.ipynb #c011b
 SEED = 1_000_000 # of the first test episode; the same episodes for all models
 _LAPTOP = Preset(
     DataSpec(1000),
@@ -99,6 +102,7 @@ TWELVE = ('RepeatFirstEasy', 'RepeatFirstMedium', 'RepeatPreviousEasy', 'RepeatP
           'RepeatPreviousHard', 'AutoencodeEasy', 'CountRecallEasy', 'ConcentrationEasy',
           'HigherLowerEasy', 'MultiarmedBanditEasy', 'MineSweeperEasy', 'LabyrinthEscapeEasy')
 
+# %% ../../../nbs/envs/popgym/study.ipynb #c014a
 def ask(preset: Preset, run: Run) -> list[Measurement]:
     "Test episodes, greedy and sampled, and the held-out loss."
     target = {'target_return': 1.} if run.setting['data'] == 'poor' else {}
@@ -109,6 +113,7 @@ def ask_loss(preset: Preset, run: Run) -> list[Measurement]:
     "The held-out loss alone."
     return [measurement(preset, 'fit')]
 
+# %% ../../../nbs/envs/popgym/study.ipynb #c014b
 def settings(data: str, *words: str, ids: tuple[str, ...] = IDS, **more) -> Callable:
     "For a grid: the ids that end with one of these words, as far as the preset has them."
     return lambda preset: [dict(id=id, data=data, **more) for id in preset.extra['ids']
@@ -145,6 +150,7 @@ def sampled_at_test(id: str, data: str) -> bool:
     "Whether the score is that of sampled actions."
     return data == 'poor' and game_and_level(id)[0] not in GREEDY
 
+# %% ../../../nbs/envs/popgym/study.ipynb #c017b
 def groups(data: str, word: str = '') -> list[str]:
     "The experiments that are about these data."
     names = [f'{data}{word}, {level.lower()}' for level in LEVELS]
@@ -187,6 +193,7 @@ def in_group(ids: pd.Series, group: str) -> pd.Series: # bool
     memory = ids.map(lambda id: game_and_level(id)[0] in MEMORY)
     return {'All': memory | ~memory, 'Memory': memory, 'Reactive': ~memory}[group]
 
+# %% ../../../nbs/envs/popgym/study.ipynb #c022b
 def published(id: str) -> dict[str, float]: # method -> mean return
     "What Table 9 says of an id; 'Dataset' and 'Random' are among the methods."
     table = load_table('table9_popgym')
@@ -194,6 +201,9 @@ def published(id: str) -> dict[str, float]: # method -> mean return
     return dict(zip(lines.method, lines.return_mean, strict=True))
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c026
+#| export
+
+# %% ../../../nbs/envs/popgym/study.ipynb #c026a
 def _counting(results, data, group, names): # runs of the first seed, ids at which all count
     runs = runs_of(results, data)
     if runs.empty: return runs, []
@@ -202,6 +212,7 @@ def _counting(results, data, group, names): # runs of the first seed, ids at whi
            if len(part) == len(names) and (part.standing == COUNTS).all()]
     return begun.set_index(['name', 'id']).returns, ids
 
+# %% ../../../nbs/envs/popgym/study.ipynb #c026b
 def _seeds_of(results, name): # scores by id and seed, of good data
     runs = runs_of(results, 'good')
     return runs[runs.name == name].set_index(['id', 'seed']).score if len(runs) else runs
@@ -216,6 +227,7 @@ def levels(data: str, group: str, *names: str) -> Callable[[Results], dict]:
         return with_error(chosen, seed_variance(spread)) if ids else None
     return lambda results: {name: level(results, name) for name in names}
 
+# %% ../../../nbs/envs/popgym/study.ipynb #c027b
 def gaps(data: str, group: str, first: str, *others: str) -> Callable[[Results], dict]:
     "For a claim: how far the first is above each other, at the ids at which both runs count."
     def gap(results, name):
