@@ -132,7 +132,7 @@ GROUPS = {
         'RepeatFirstEasy', 'RepeatPreviousEasy', 'CountRecallEasy')))}
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c015s
-RUN = ('good, easy',)  # the groups whose rows are there
+RUN = ('good, easy', 'first third')  # the groups whose rows are there
 EXPERIMENTS = {name: GROUPS[name] for name in RUN}
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c015c

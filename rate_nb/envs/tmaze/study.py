@@ -91,10 +91,9 @@ def play_at(preset, run) -> list[Measurement]:
 def _attention(preset, run):
     return [Measurement("attention", TMaze.for_limit(8).options() | dict(episodes=20))]
 
-def _far(**options): # very long corridors, with fewer seeds
-    return lambda preset, run: [
-        corridor("play", limit, preset, episodes=episodes, **options)
-        for limit, seeds, episodes in preset.test["long"] if run.number < seeds]
+def _far(preset, run): # very long corridors, with fewer seeds
+    return [corridor("play", limit, preset, episodes=episodes)
+            for limit, seeds, episodes in preset.test["long"] if run.number < seeds]
 
 def _balanced(preset, run): # as many cues of each kind
     return [corridor("play", limit, preset, episodes=preset.test["episodes"], balanced=True)
@@ -114,8 +113,8 @@ def _noise(part): # noise in a part of the memory
 EXPERIMENTS = {
     "figure 5": Grid(FIGURE_5, play_at),
     "figure 2": Grid(("RATE", "DT"), _attention, lambda p: _trained(9), seeds=1),
-    "long": [Grid(("RATE",), _far()), Grid(("ELMUR",), _far(balanced=True))],
-    "relatives": Grid(tuple(RELATIVES), _balanced),
+    "long": Grid(("RATE",), _far),
+    "relatives": Grid(tuple(RELATIVES), _balanced, seeds="one"),
     "memory": Grid(("RATE", "RMT"), _memory),
     "noise": [Grid(("RATE",), _noise("tokens")), Grid(("TrXL",), _noise("cache"))],
     "table 6": Grid(tuple(TABLE_6.values()), play_at, lambda p: [dict(model_size="rate")],
