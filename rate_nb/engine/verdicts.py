@@ -120,7 +120,7 @@ def would_decide(check: Check) -> str:
 @dataclass(frozen=True)
 class Estimate(Check):
     "A number, `values` (1, 1), whose standard error was found elsewhere."
-    error: float = 0.        # standard error
+    error: float = 0.        # standard error; NaN: not known
     freedom: float = np.inf  # its degrees of freedom
 
     @property
@@ -131,6 +131,7 @@ class Estimate(Check):
 
     def remedy(self) -> str:
         "How many times the runs would decide."
+        if np.isnan(self.error): return "a single seed decides nothing"
         ratio = (self.mean - self.interval[0])/self.gap if self.gap else np.inf
         times = int(ratio**2) + 1 if np.isfinite(ratio) else MOST + 1
         if times > MOST: return f"a tie: not even {MOST} times the runs would decide"

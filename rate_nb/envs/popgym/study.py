@@ -23,7 +23,7 @@ from ...engine.study import (
     Study, TrainingConfig, measurement, sizes)
 from .package import IDS, LEVELS, MEMORY, facts, game_and_level, short_id
 from ...engine.totals import Estimated, seed_variance, with_error
-from .task import Popgym, normalized
+from .task import Popgym
 from ...evaluation import ExpertAgent, RandomAgent, play
 from ...paper import load_table
 
@@ -183,12 +183,14 @@ def runs_of(
         fits[[*keys, 'loss', 'accuracy', 'untrained', 'constant']], on=keys)
     doubled = {(run.name, run.id): run.loss for run in longer.itertuples()}
     runs = runs.assign(score=runs.returns.map(np.mean))
-    expert = results.study.control_scores(results.preset, results.paths)['expert']
-    fits = [Fit(run.loss, run.untrained, run.constant, run.score, np.mean(expert[run.id]),
-                doubled.get((run.name, run.id))) for run in runs.itertuples()]
-    scale = [float(normalized(run.id, run.score)) for run in runs.itertuples()]
-    return runs.assign(normalized=scale, gain=[fit.gain for fit in fits],
-                       standing=[standing(fit) for fit in fits])
+    players = results.study.control_scores(results.preset, results.paths)
+    low, high = (runs.id.map(lambda id, name=name: np.mean(players[name][id]))
+                 for name in ('random', 'expert'))
+    fits = [Fit(run.loss, run.untrained, run.constant, run.score, expert,
+                doubled.get((run.name, run.id)))
+            for run, expert in zip(runs.itertuples(), high, strict=True)]
+    return runs.assign(normalized=(runs.score - low)/(high - low),
+                       gain=[fit.gain for fit in fits], standing=[standing(fit) for fit in fits])
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c022
 def in_group(ids: pd.Series, group: str) -> pd.Series: # bool
