@@ -29,7 +29,8 @@ extras = {
     for key in settings
     if key.startswith("extra_")
 }
-extras["all"] = sorted({requirement for group in extras.values() for requirement in group})
+in_all = set(extras) - set(settings["not_in_all"].split())
+extras["all"] = sorted({requirement for name in in_all for requirement in extras[name]})
 
 setup(
     name=settings["lib_name"],

@@ -238,6 +238,18 @@ def test_constraints_pin_every_requirement():
     assert wanted <= pins, f"no version in constraints.txt: {', '.join(sorted(wanted - pins))}"
 
 
+def test_all_has_every_extra_but_the_cross_check(tmp_path):
+    "The other program brings much that nobody needs who does not compare with it."
+    command = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (told,) = tmp_path.glob("*/requires.txt")
+    sections = [section.split() for section in told.read_text().split("\n\n")[1:]]
+    groups = {name.strip("[]"): set(packages) for name, *packages in sections}
+    assert groups.pop("crosscheck") == {"d3rlpy"}
+    assert groups.pop("all") == set().union(*groups.values())
+
+
 def test_repository_is_small():
     sizes = {path.relative_to(ROOT).as_posix(): path.stat().st_size for path in tracked()}
     assert not {name: size for name, size in sizes.items() if size > 5e6}
