@@ -156,7 +156,8 @@ def training_cost(recipe: Recipe,
     model = bare_model(recipe, device, **options)
     optimizer, batch = _after_a_step(model), full_batch(model, size, recipe.length)
     moments = [tensor for state in optimizer.state.values() for tensor in state.values()]
-    known = *model.parameters(), *model.buffers(), *moments, *batch
+    given = [part for part in batch if part is not None]
+    known = *model.parameters(), *model.buffers(), *moments, *given
     with OnPaper(*known) as live: learn(model, optimizer, batch, config)
     # apart from the bytes: the counter keeps parts of the graph alive
     with OnPaper(), FlopCounterMode(display=False, custom_mapping=IN_PLACE) as counter:
