@@ -133,6 +133,12 @@ class StepTokens(SequenceModel):
                  self.encode_observation(segment.observation), self.action_token(segment.action)]
         return self.dropout(torch.stack(kinds, 2).flatten(1, 2))
 
+    def step_tokens(self, observation: Tensor, return_to_go: Tensor, previous_action) -> Tensor:
+        "What arrives at a step, (batch, 2 or 3, d_model): the last action, then R and o."
+        now = [self.return_token(return_to_go), self.encode_observation(observation)]
+        if previous_action is not None: now.insert(0, self.action_token(previous_action))
+        return torch.stack(now, 1)
+
     def return_token(self, return_to_go: Tensor) -> Tensor:
         "Tokens (…, d_model) of returns (…,) in units of reward; blank unless the model sees them."
         token = self.encode_return(return_to_go / self.config.return_scale)
@@ -335,9 +341,7 @@ def take_step(model: RATE, observation: Tensor, # (batch, …)
               state: RATEState,
              ) -> tuple[Tensor, RATEState]: # output (batch, n), new state
     "One time step, and the segment boundary before it if the segment is full."
-    now = [model.return_token(return_to_go), model.encode_observation(observation)]
-    if previous_action is not None: now.insert(0, model.action_token(previous_action))
-    now = torch.stack(now, 1)
+    now = model.step_tokens(observation, return_to_go, previous_action)
     if state.steps == model.segment_length:
         state, now = close_segment(model, state, now[:, :1]), now[:, 1:]
     if model.config.overlap: state.embedded.append(now)

@@ -874,7 +874,7 @@ INSIDE = set("""
     measure_dataset measure_episodes measure_sweep measure_times rate_for
     fill_states first_steps Mamba MambaMixer piece_slopes pieces selective_scan SelectiveScan
     DistanceBias ELMURConfig ELMURState Estimate Estimated Fit LongBranch LSDTConfig LSDTState
-    PastActions positions recurrent_dt resampled rewrite ShortBranch
+    middle PastActions positions recurrent_dt resampled rewrite ShortBranch
     action_errors action_value bellman_target CodedValue Codes CQL Critic expectile_loss follow IQL
     RealValue
     action_errors action_value bellman_target check_whole_actions CodedValue Codes CQL

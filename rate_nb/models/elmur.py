@@ -288,9 +288,7 @@ def take_step(model: ELMUR, observation: Tensor, # (batch, …)
               state: ELMURState,
              ) -> tuple[Tensor, ELMURState]: # output (batch, n), new state
     "One time step, and the segment boundary before it if the segment is full."
-    now = [model.return_token(return_to_go), model.encode_observation(observation)]
-    if previous_action is not None: now.insert(0, model.action_token(previous_action))
-    now = torch.stack(now, 1)
+    now = model.step_tokens(observation, return_to_go, previous_action)
     if state.rows == 3*model.segment_length - 1: # all but the last action
         feed_tokens(model, state, now[:, :1])
         state, now = close_segment(model, state), now[:, 1:]

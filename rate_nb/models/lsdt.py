@@ -185,9 +185,7 @@ def take_step(model: LSDT, observation: Tensor, # (batch, …)
               state: LSDTState,
              ) -> tuple[Tensor, LSDTState]: # output (batch, n), new state
     "One time step, and the next window if this one is full."
-    now = [model.return_token(return_to_go), model.encode_observation(observation)]
-    if previous_action is not None: now.insert(0, model.action_token(previous_action))
-    now = torch.stack(now, 1)
+    now = model.step_tokens(observation, return_to_go, previous_action)
     if state.rows == 3*model.segment_length - 1: # all but the last action
         state, again = next_window(model, state, now[:, :1])
         now = torch.cat([again, now[:, 1:]], 1)

@@ -117,7 +117,7 @@ def ship_chances(
 
 # %% ../../../nbs/envs/popgym/battleship.ipynb #c026
 class BattleshipPlayer:
-    "Shoots at the tile on which a ship is likeliest."
+    "Shoots at the tile on which a ship is most probable."
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class BattleshipPlayer:
         seen: np.ndarray,  # (1,) int64: 1 if the shot before was a hit
         previous: int | None,  # its tile: row · side + column
     ) -> int:  # the tile to shoot at
-        "The likeliest tile."
+        "The most probable tile."
         if previous is not None:
             self.hits[previous] |= seen[0] == 1
             self.misses[previous] = not self.hits[previous]
