@@ -4,18 +4,20 @@
 
 # %% auto #0
 __all__ = ['MULTIPLIER', 'MAIN', 'METHODS', 'SEED', 'TWELVE', 'GROUPS', 'RUN', 'EXPERIMENTS', 'CONTROLS', 'GREEDY', 'STUDY',
-           'data_of', 'base', 'longer', 'ask', 'ask_loss', 'settings', 'sampled_at_test', 'groups', 'runs_of',
-           'in_group', 'published', 'levels', 'gaps']
+           'data_of', 'base', 'longer', 'ask', 'ask_loss', 'settings', 'settled', 'doubled', 'sampled_at_test',
+           'groups', 'runs_of', 'settled_by', 'in_group', 'published', 'levels', 'gaps']
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c003
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+import rate_nb
 from ...core.checks import Choice
-from ...engine.fit import COUNTS, Fit, standing
+from ...engine.fit import COUNTS, NOT_TRIED, Fit, standing
 from ...engine.measurements import episode_scores
 from ...engine.results import Results
 from ...engine.study import (
@@ -114,17 +116,34 @@ def ask_loss(preset: Preset, run: Run) -> list[Measurement]:
     return [measurement(preset, 'fit')]
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c014b
-def settings(data: str, *words: str, ids: tuple[str, ...] = IDS, **more) -> Callable:
+def settings(data: str, *words: str, ids: Collection[str] = IDS, **more) -> Callable:
     "For a grid: the ids that end with one of these words, as far as the preset has them."
     return lambda preset: [dict(id=id, data=data, **more) for id in preset.extra['ids']
                            if id in ids and id.endswith(words)]
+
+# %% ../../../nbs/envs/popgym/study.ipynb #c014c
+def settled(
+    data: str,  # 'good' or 'poor'
+    method: str,
+) -> tuple[str, ...]:  # ids
+    "Where the library's table says that a method needs no second, longer training."
+    Choice(('good', 'poor'))('data', data), Choice(MAIN)('method', method)
+    path = Path(rate_nb.__file__).parent/'data'/'popgym_settled.csv'
+    lines = pd.read_csv(path)
+    return tuple(lines.id[(lines.data == data) & (lines.name == method)])
+
+def doubled(data: str, level: str) -> list[Grid]:
+    "Twice the iterations, for each method where it is not settled."
+    def unsettled(method): return [id for id in IDS if id not in settled(data, method)]
+    return [Grid((method,), ask_loss, settings(data, level, ids=unsettled(method), times=2))
+            for method in MAIN]
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c015
 GROUPS = {
     **{f'{data}, {level.lower()}': Grid(MAIN, ask, settings(data, level))
        for data in ('good', 'poor') for level in LEVELS},
     'memory': Grid(MAIN, ask, settings('good', *LEVELS, ids=TWELVE), seeds='memory_seeds'),
-    **{f'{data} doubled, {level.lower()}': Grid(MAIN, ask_loss, settings(data, level, times=2))
+    **{f'{data} doubled, {level.lower()}': doubled(data, level)
        for data in ('good', 'poor') for level in LEVELS},
     'relatives': Grid(tuple(RELATIVES), ask, settings('good', *LEVELS, ids=(
         'RepeatFirstMedium', 'RepeatPreviousMedium', 'CountRecallEasy'))),
@@ -171,7 +190,7 @@ def _lines(results, experiments, kind): # of all these experiments, each run onc
 def runs_of(
     results: Results,
     data: str,  # 'good' or 'poor'
-) -> pd.DataFrame:  # name, id, seed, returns, score, normalized, fit and standing of each run
+) -> pd.DataFrame:  # name, id, seed, returns, score, normalized, fit, standing, settled
     "What each run earns, and whether it counts."
     keys = ['name', 'id', 'seed']
     played, fits = (_lines(results, groups(data), kind) for kind in ('episodes', 'fit'))
@@ -181,16 +200,28 @@ def runs_of(
     played = played[played['sample'] == rule]
     runs = played[[*keys, 'returns']].merge(
         fits[[*keys, 'loss', 'accuracy', 'untrained', 'constant']], on=keys)
-    doubled = {(run.name, run.id): run.loss for run in longer.itertuples()}
+    seen = {(run.name, run.id): run.loss for run in longer.itertuples()}
     runs = runs.assign(score=runs.returns.map(np.mean))
     players = results.study.control_scores(results.preset, results.paths)
     low, high = (runs.id.map(lambda id, name=name: np.mean(players[name][id]))
                  for name in ('random', 'expert'))
     fits = [Fit(run.loss, run.untrained, run.constant, run.score, expert,
-                doubled.get((run.name, run.id)))
+                seen.get((run.name, run.id)))
             for run, expert in zip(runs.itertuples(), high, strict=True)]
     return runs.assign(normalized=(runs.score - low)/(high - low),
-                       gain=[fit.gain for fit in fits], standing=[standing(fit) for fit in fits])
+                       gain=[fit.gain for fit in fits], standing=[standing(fit) for fit in fits],
+                       settled=[standing(replace(fit, doubled=None)) != NOT_TRIED for fit in fits])
+
+# %% ../../../nbs/envs/popgym/study.ipynb #c019c
+def settled_by(
+    results: Results,
+    data: str,  # 'good' or 'poor'
+) -> pd.DataFrame:  # data, id, name; as in the library's table
+    "At which ids all runs of a method are settled without a second training."
+    runs = runs_of(results, data)
+    if runs.empty: return pd.DataFrame(columns=['data', 'id', 'name'])
+    alone = runs.groupby(['id', 'name'], sort=False).settled.all()
+    return alone[alone].reset_index()[['id', 'name']].assign(data=data)[['data', 'id', 'name']]
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c022
 def in_group(ids: pd.Series, group: str) -> pd.Series: # bool
