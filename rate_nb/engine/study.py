@@ -103,14 +103,22 @@ class Grid:
     seeds: str | int | None = None # a number, or its name in `extra`; None: the preset's
     shifted: bool = False          # the seeds after those of the preset
 
+    def number(self, preset: Preset) -> int | None: # of seeds; None: all
+        "Raises ValueError for more than the preset has."
+        if self.seeds is None: return None
+        number = preset.extra[self.seeds] if isinstance(self.seeds, str) else self.seeds
+        if number > preset.seeds:
+            raise ValueError(f"{number} seeds for {', '.join(self.methods)} at preset "
+                             f"{preset.name}, which has {preset.seeds}: give it more")
+        return number
+
     def runs(self, preset: Preset, # at this scale
              seeds: list[int], # training seeds
              methods: list[str], # those that take part
             ) -> Iterator[tuple[int, Run]]: # seed and run
         "All combinations, seed by seed."
-        number = preset.extra[self.seeds] if isinstance(self.seeds, str) else self.seeds
         if self.shifted: seeds = [seed + preset.seeds for seed in seeds]
-        for place, seed in enumerate(seeds[:number]):
+        for place, seed in enumerate(seeds[:self.number(preset)]):
             for setting in self.settings(preset):
                 for method in self.methods:
                     if method in methods: yield seed, Run(method, setting, place)
@@ -266,6 +274,7 @@ class Study(_Runner):
             for grid in grids:
                 if isinstance(grid.seeds, str):
                     choose("number of seeds", preset.extra, grid.seeds)
+                grid.number(preset)
 
 # %% ../../nbs/engine/study.ipynb #c023
 def through_encoder(fields: dict, # of a recipe, from a study's `base`

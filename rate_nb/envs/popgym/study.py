@@ -89,15 +89,15 @@ _LAPTOP = Preset(
            dict(memory_tokens=5), dict(d_model=128)),
     TrainingConfig(iterations=400, learning_rate=3e-3),
     dict(episodes=dict(episodes=100, seed=SEED), fit=dict(num_trajectories=100, data_seed=1)),
-    seeds=1, jobs=2, extra=dict(steps=1600, batch=(8, 64), ids=IDS, memory_seeds=3))
+    seeds=3, jobs=2, extra=dict(steps=1600, batch=(8, 64), ids=IDS, one=1))
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c012
 _TINY = ('RepeatFirstEasy', 'MineSweeperEasy', 'PositionOnlyPendulumEasy')
 _SMOKE = _LAPTOP.small(12, dict(episodes=dict(episodes=3), fit=dict(num_trajectories=3)),
-                       steps=100, batch=(2, 4), ids=_TINY, memory_seeds=1)
+                       steps=100, batch=(2, 4), ids=_TINY)
 _PAPER = replace(_LAPTOP, data=DataSpec(3000), train=TrainingConfig(
-    iterations=400*3000//64, batch_size=64, learning_rate=3e-4, weight_decay=1e-3), seeds=3,
-    extra=_LAPTOP.extra | dict(steps=10**6, batch=(32, 128)))
+    iterations=400*3000//64, batch_size=64, learning_rate=3e-4, weight_decay=1e-3),
+    extra=_LAPTOP.extra | dict(steps=10**6, batch=(32, 128), one=3))
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c014
 TWELVE = ('RepeatFirstEasy', 'RepeatFirstMedium', 'RepeatPreviousEasy', 'RepeatPreviousMedium',
@@ -135,20 +135,20 @@ def settled(
 def doubled(data: str, level: str) -> list[Grid]:
     "Twice the iterations, for each method where it is not settled."
     def unsettled(method): return [id for id in IDS if id not in settled(data, method)]
-    return [Grid((method,), ask_loss, settings(data, level, ids=unsettled(method), times=2))
-            for method in MAIN]
+    return [Grid((method,), ask_loss, settings(data, level, ids=unsettled(method), times=2),
+                 seeds='one') for method in MAIN]
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c015
 GROUPS = {
-    **{f'{data}, {level.lower()}': Grid(MAIN, ask, settings(data, level))
+    **{f'{data}, {level.lower()}': Grid(MAIN, ask, settings(data, level), seeds='one')
        for data in ('good', 'poor') for level in LEVELS},
-    'memory': Grid(MAIN, ask, settings('good', *LEVELS, ids=TWELVE), seeds='memory_seeds'),
+    'memory': Grid(MAIN, ask, settings('good', *LEVELS, ids=TWELVE)),
     **{f'{data} doubled, {level.lower()}': doubled(data, level)
        for data in ('good', 'poor') for level in LEVELS},
     'relatives': Grid(tuple(RELATIVES), ask, settings('good', *LEVELS, ids=(
-        'RepeatFirstMedium', 'RepeatPreviousMedium', 'CountRecallEasy'))),
+        'RepeatFirstMedium', 'RepeatPreviousMedium', 'CountRecallEasy')), seeds='one'),
     'first third': Grid(('DT',), ask, settings('good', *LEVELS, context='third', ids=(
-        'RepeatFirstEasy', 'RepeatPreviousEasy', 'CountRecallEasy')))}
+        'RepeatFirstEasy', 'RepeatPreviousEasy', 'CountRecallEasy')), seeds='one')}
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c015s
 RUN = ('good, easy', 'first third')  # the groups whose rows are there
@@ -290,13 +290,13 @@ def _claims(preset): # claim 7, and ours
     others, level = MAIN[1:], Estimated(0.)
     def on(data, group, *names): return gaps(data, group, 'RATE', *names)
     return [
-        Claim('Poor data: RATE has the best mean return over all ids', 'best total (Table 2)',
+        Claim('7. Poor data: RATE has the best mean return over all ids', 'best total (Table 2)',
               on('poor', 'All', *others), level),
-        Claim('Poor data: RATE has a positive mean return on the memory ids', 'sum 0.5',
+        Claim('7. Poor data: RATE has a positive mean return on the memory ids', 'sum 0.5',
               levels('poor', 'Memory', 'RATE'), level),
-        Claim('Poor data: DT, BC-LSTM and BC-MLP have a negative one', 'sums -3.5, -0.2, -11.9',
+        Claim('7. Poor data: DT, BC-LSTM and BC-MLP have a negative one', 'sums -3.5, -0.2, -11.9',
               levels('poor', 'Memory', *others), Estimated(high=0.)),
-        Claim('Poor data: RATE loses nothing on the reactive ids (margin 0.02)',
+        Claim('7. Poor data: RATE loses nothing on the reactive ids (margin 0.02)',
               'sum 9.1, the best other 9.3', on('poor', 'Reactive', *others), Estimated(-0.02)),
         Claim('(ours) Good data: RATE is above DT on the memory ids', '–',
               on('good', 'Memory', 'DT'), level),
