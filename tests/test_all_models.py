@@ -12,6 +12,7 @@ from rate_nb.training import TrainingConfig, train
 from rate_nb.trajectories import Segment, Trajectories, select_rows
 from test_spaces import MOVES, PAIRS, VECTOR
 
+REALS = spaces.Box(-1, 1, (2,), np.float32)
 WANTED = dict(d_model=8, d_head=4, d_inner=8, num_layers=2, num_heads=2, memory_tokens=2,
               memory_slots=2, segment_length=2, num_segments=3)
 EXTRA = ({}, {"past_action": True}, {"cache_length": 5})  # of models that have these options
@@ -19,8 +20,16 @@ VARIANTS = [(name, changes) for name in model_names() for changes in EXTRA
             if changes.keys() <= accepted_options(name).keys()]
 
 
-def build(name: str, observation=VECTOR, action=MOVES, **changes):
+def moves_of(name: str) -> spaces.Space:
+    "Whole numbers, or real ones for a model that takes no others."
+    try: make_model(name, VECTOR, MOVES)
+    except TypeError: return REALS
+    return MOVES
+
+
+def build(name: str, observation=VECTOR, action=None, **changes):
     "A tiny model, always with the same weights, whose windows do not overlap."
+    action = action or moves_of(name)
     known = accepted_options(name)
     no_network = {"d_inner"} if "skip_ffn" in known else set() # by default it has none
     options = {key: value for key, value in (WANTED | dict(overlap=0)).items()
@@ -121,7 +130,8 @@ def trained(name: str, changes: dict, folder, on_checkpoint=None) -> bytes:
     model, rng = build(name, **changes), np.random.default_rng(0)
     steps = [2*model.segment_length, model.segment_length + 1, 1, 2]
     seen = [rng.normal(size=(n + 1, 3)).astype(np.float32) for n in steps]
-    episodes = [(one, rng.integers(0, 4, n), rng.random(n)) for one, n in zip(seen, steps)]
+    done = [members(model.action_space, 1, n)[0] for n in steps]
+    episodes = [(one, taken, rng.random(len(taken))) for one, taken in zip(seen, done)]
     ends = np.array([True, False, True, True])
     data = Trajectories.from_episodes(episodes, clues=[0, 1, 1, 0], terminated=ends,
                                       truncated=~ends)
@@ -144,7 +154,8 @@ def test_interrupted_training_goes_on_to_the_same_bits(name, changes, tmp_path):
 @pytest.mark.parametrize("pair", PAIRS)
 def test_space(pair, name):
     "What it says of such observations and actions, in one pass and while acting; or a refusal."
-    try: model = build(name, *PAIRS[pair])
+    observation, action = PAIRS[pair]
+    try: model = build(name, observation, None if action == MOVES else action)
     except TypeError as refused:
         assert "action" in pair and "action" in str(refused), refused
         return

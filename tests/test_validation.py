@@ -875,10 +875,9 @@ INSIDE = set("""
     fill_states first_steps Mamba MambaMixer piece_slopes pieces selective_scan SelectiveScan
     DistanceBias ELMURConfig ELMURState Estimate Estimated Fit LongBranch LSDTConfig LSDTState
     middle PastActions positions recurrent_dt resampled rewrite ShortBranch
-    action_errors action_value bellman_target CodedValue Codes CQL Critic expectile_loss follow IQL
-    RealValue
-    action_errors action_value bellman_target check_whole_actions CodedValue Codes CQL
-    cql_losses Critic expectile_loss follow IQL RealValue
+    action_errors action_value bellman_target check_whole_actions CodedValue Codes conservative CQL
+    cql_losses Critic expectile_loss follow IQL Proposed real_cql_losses RealCQL RealValue Squashed
+    Twins
 """.split())
 
 # ---- tests ----

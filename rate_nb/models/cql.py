@@ -35,8 +35,8 @@ def cql_losses(model: "CQL", said: Worth, segment: Segment) -> tuple[Tensor, Ten
 def check_whole_actions(space: spaces.Space) -> None:
     "Raises TypeError for actions of real numbers."
     if isinstance(space, spaces.Box):
-        raise TypeError("CQL needs a policy for actions of real numbers, which is not here: "
-                        "take iql_mlp or iql_lstm, or make the actions whole numbers")
+        raise TypeError("CQL of whole numbers lists all actions, which real ones cannot be: "
+                        "take cql_real_mlp or cql_real_lstm, or make the actions whole numbers")
 
 # %% ../../nbs/models/cql.ipynb #c006b
 class CQL(BehaviorCloning):

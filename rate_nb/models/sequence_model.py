@@ -162,6 +162,8 @@ MODELS = Registry("model", {
     "elmur": "rate_nb.models.elmur:elmur", "lsdt": "rate_nb.models.lsdt:lsdt",
     "dmamba": "rate_nb.models.dmamba:dmamba",
     "cql_mlp": "rate_nb.models.cql:cql_mlp", "cql_lstm": "rate_nb.models.cql:cql_lstm",
+    "cql_real_mlp": "rate_nb.models.cql_real:cql_real_mlp",
+    "cql_real_lstm": "rate_nb.models.cql_real:cql_real_lstm",
     "iql_mlp": "rate_nb.models.iql:iql_mlp", "iql_lstm": "rate_nb.models.iql:iql_lstm"})
 
 def register_model(name: str, # what recipes call it
