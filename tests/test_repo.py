@@ -66,7 +66,7 @@ def tracked() -> list[Path]:
 
 # ---- what is made from something else is up to date ----
 
-@pytest.mark.parametrize("name", study_names(examples=True))
+@pytest.mark.parametrize("name", study_names(elsewhere=True))
 def test_results_answer_what_laptop_asks(name):
     "A new key of a recipe or a measurement would have readers run again what is measured."
     study, paths, kept = find_study(name), Paths.under(ROOT), set(tracked())

@@ -124,7 +124,7 @@ def audit(paths: Paths | None = None, # None: the repository
         name, here = folder.parent.name, folder.relative_to(paths.results).as_posix()
         rows = [row for path in sorted(folder.glob("*.json")) if (row := read_row(path)[0])]
         numerics.update(map(numerics_of, rows))
-        if name not in study_names(examples=True):
+        if name not in study_names(elsewhere=True):
             findings.append(Finding(LEFT_OVER, here, f"{len(rows)} rows of no study of ours"))
         elif folder.name not in find_study(name).presets:
             findings.append(Finding(LEFT_OVER, here, "no preset of the study has this name"))

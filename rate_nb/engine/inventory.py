@@ -127,7 +127,7 @@ def encoders_in(recipe: Recipe) -> Iterator[Recipe]:
 @lru_cache
 def asked_runs(study: str, preset: str) -> frozenset[str]: # hashes
     "The runs that a study of ours asks for, encoders included; none if there is no such study."
-    ours = study in study_names(examples=True)
+    ours = study in study_names(elsewhere=True)
     if not ours or preset not in find_study(study).presets: return frozenset()
     found, hashes = find_study(study), set()
     for experiment in found.experiments:
