@@ -78,6 +78,7 @@ from rate_nb.engine.workers import WorkerVectorEnv
 from rate_nb.training import TrainingConfig, batch_indices, train, trajectory_losses
 from rate_nb.core.windows import Windows
 from rate_nb.trajectories import Segment, Trajectories, split_segments
+from test_all_models import moves_of
 
 # ---- bad values, by the type that a signature asks for ----
 
@@ -182,7 +183,7 @@ def finite(values):
 
 def build(name: str, **options):
     torch.manual_seed(0)
-    return make_model(name, CORRIDOR.observation_space, CORRIDOR.action_space, **options)
+    return make_model(name, CORRIDOR.observation_space, moves_of(name), **options)
 
 
 @functools.cache
@@ -203,16 +204,19 @@ def segment(steps: int) -> Segment:
 @torch.no_grad()
 def outputs(model) -> list:
     "Of two segments, and of three steps one by one."
-    first, state = model.eval()(segment(3))
-    second, _ = model(segment(3), state)
-    state = model.initial_state(2, **({"clue": segment(3).clue} if model.num_clues else {}))
+    whole = segment(3)
+    if isinstance(model.action_space, spaces.Box): # the corridor's are whole numbers
+        whole = whole._replace(action=torch.zeros(2, 3, *model.action_space.shape))
+    first, state = model.eval()(whole)
+    second, _ = model(whole, state)
+    state = model.initial_state(2, **({"clue": whole.clue} if model.num_clues else {}))
     stepwise, previous = [], None
     for t in range(3):
-        taken, state = model.step(segment(3).observation[:, t], torch.ones(2), previous, state)
-        previous = torch.zeros(2, dtype=torch.long)
+        taken, state = model.step(whole.observation[:, t], torch.ones(2), previous, state)
+        previous = torch.zeros_like(whole.action[:, 0])
         stepwise.append(taken)
     every = torch.cat([first, second, torch.stack(stepwise, 1)])
-    assert every.shape == (6, 3, 4)
+    assert every.shape == (6, 3, first.shape[2])
     return finite(every.numpy()).round(4).tolist()
 
 
