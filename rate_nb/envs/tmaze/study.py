@@ -114,7 +114,7 @@ EXPERIMENTS = {
     "figure 5": Grid(FIGURE_5, play_at),
     "figure 2": Grid(("RATE", "DT"), _attention, lambda p: _trained(9), seeds=1),
     "long": Grid(("RATE",), _far),
-    "relatives": Grid(tuple(RELATIVES), _balanced, seeds="one"),
+    "relatives": Grid(tuple(RELATIVES), _balanced),
     "memory": Grid(("RATE", "RMT"), _memory),
     "noise": [Grid(("RATE",), _noise("tokens")), Grid(("TrXL",), _noise("cache"))],
     "table 6": Grid(tuple(TABLE_6.values()), play_at, lambda p: [dict(model_size="rate")],
