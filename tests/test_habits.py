@@ -104,8 +104,8 @@ encoder is to be the `config` of a recipe ({error})
 wrong_clue is for an oracle that is told one of two clues
 """  # parts of other errors, and errors whose cause says what to do
 BEGINNINGS = (  # of errors whose remedy is a sentence of its own, or is in what they compare
-    "{file.as_posix()} did not come with", "{lacking} of {len(recipes)} runs of", "after step {step}",
-    "the curriculum allows {longest}")
+    "{file.as_posix()} did not come with", "{lacking} of {len(recipes)} runs of",
+    "after step {step}", "the curriculum allows {longest}")
 
 
 def test_errors_say_what_to_do():
@@ -121,8 +121,8 @@ def test_errors_say_what_to_do():
 
 def test_the_page_of_errors():
     page = troubleshooting.page(ROOT/"rate_nb")
-    wrong, todo = "`` option {key} is given twice ``", "`` give it once ``"
-    assert f"| {wrong} | {todo} |" in page.split("## rate_nb.engine.terminal\n")[1].split("\n## ")[0]
+    terminal = page.split("## rate_nb.engine.terminal\n")[1].split("\n## ")[0]
+    assert "| `` option {key} is given twice `` | `` give it once `` |" in terminal
     rows = [line for line in page.splitlines() if line.startswith("| ``")]
     assert len(rows) > 250
     assert all(row.count("``") == 4 and len(re.findall(r"(?<!\\)\|", row)) == 3 for row in rows)
