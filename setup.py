@@ -1,4 +1,5 @@
 "Installs rate_nb. Everything that can change stands in settings.ini."
+import re
 import sys
 from configparser import ConfigParser
 from pathlib import Path
@@ -19,10 +20,22 @@ class BuildWithRows(build_py):
         pack_rows(here/"results", Path(self.build_lib)/"rate_nb"/"data"/"results.zip")
 
 
-readme = here / "README.md"
+def absolute(text: str, address: str, branch: str) -> str:
+    "Markdown whose links lead into the public repository, wherever it is read."
+    def public(link):
+        opening, target = link.groups()
+        if re.match(r"\w+:|#", target): return link[0]
+        view = "raw" if opening[0] == "!" else "blob"  # a folder's page is found by `blob`, too
+        return f"{opening}{address}/{view}/{branch}/{target})"
+
+    return re.sub(r"(!?\[[^\]]*\]\()([^)\s]+)\)", public, text)
+
+
 parser = ConfigParser(delimiters=["="])
 parser.read(here / "settings.ini", encoding="utf-8")
 settings = parser["DEFAULT"]
+address = settings["git_url"]
+readme = (here/"README.md").read_text(encoding="utf-8")
 
 extras = {
     key.removeprefix("extra_").replace("_", "-"): settings[key].split()
@@ -36,18 +49,23 @@ setup(
     name=settings["lib_name"],
     version=settings["version"],
     description=settings["description"],
-    long_description=readme.read_text(encoding="utf-8") if readme.exists() else "",
+    long_description=absolute(readme, address, settings["branch"]),
     long_description_content_type="text/markdown",
     author=settings["author"],
     author_email=settings["author_email"],
-    url=settings["git_url"],
+    url=address,
+    project_urls={"Source": address, "Issues": f"{address}/issues",
+                  "Changelog": f"{address}/blob/{settings['branch']}/CHANGELOG.md",
+                  "Course": f"{address}/blob/{settings['branch']}/nbs/index.ipynb",
+                  "Paper": settings["paper_url"]},
     license=settings["license"].upper(),
     keywords=settings["keywords"],
     packages=find_packages(include=["rate_nb", "rate_nb.*"]),
-    package_data={"rate_nb": ["data/**/*"]},
+    package_data={"rate_nb": ["py.typed", "data/**/*"]},
     cmdclass={"build_py": BuildWithRows},
-    classifiers=[f"Programming Language :: Python :: {version}"
-                 for version in settings["tried_pythons"].split()],
+    classifiers=settings["classifiers"].strip().splitlines()
+                + [f"Programming Language :: Python :: {version}"
+                   for version in settings["tried_pythons"].split()],
     python_requires=f">={settings['min_python']}",
     install_requires=settings["requirements"].split(),
     extras_require=extras,

@@ -15,6 +15,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import nbformat
+import troubleshooting
 import yaml
 from generate import ROOT, notebooks, read_settings
 from nbdev.showdoc import show_doc
@@ -60,7 +61,7 @@ def page(path: Path) -> nbformat.NotebookNode:
 
 
 def contents() -> dict:
-    "The table of contents: the map that the index notebook made."
+    "The table of contents: the map that the index notebook made, and what is made from the source."
     index = nbformat.read(ROOT/"nbs"/"index.ipynb", as_version=4)
     maps = [
         output["data"]["text/markdown"]
@@ -78,7 +79,7 @@ def contents() -> dict:
                 "chapters": [{"file": file} for file in re.findall(r"\]\(([^):]+)\.ipynb\)", text)],
             }
             for caption, text in parts
-        ],
+        ] + [{"caption": "Help", "chapters": [{"file": "troubleshooting"}]}],
     }
 
 
@@ -101,7 +102,7 @@ def copy_to(source: Path, target: Path) -> None:
 
 
 def write_sources() -> None:
-    "What Jupyter Book reads: notebooks as pages, pictures, contents and settings."
+    "What Jupyter Book reads: notebooks and errors as pages, pictures, contents and settings."
     shutil.rmtree(BOOK, ignore_errors=True)
     for path in [ROOT/"nbs"/"index.ipynb", *notebooks(ROOT)]:
         target = BOOK/path.relative_to(ROOT/"nbs")
@@ -112,6 +113,8 @@ def write_sources() -> None:
     text = index.read_text(encoding="utf-8")
     text = text.replace("](../results/", "](results/").replace("](../", f"]({address}")
     index.write_text(text, encoding="utf-8")
+    errors = troubleshooting.page(ROOT/"rate_nb")
+    (BOOK/"troubleshooting.md").write_text(errors, encoding="utf-8")
     for picture in (ROOT/"results").rglob("*.png"): copy_to(picture, BOOK/picture.relative_to(ROOT))
     (BOOK/"_toc.yml").write_text(yaml.safe_dump(contents(), sort_keys=False))
     (BOOK/"_config.yml").write_text(yaml.safe_dump(SETTINGS))

@@ -34,7 +34,7 @@ experiments
 
 The course (nbs/course) explains all of it; `rate-nb --help` is the command line.
 """
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING

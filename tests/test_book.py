@@ -60,6 +60,10 @@ def test_every_notebook_is_a_page(pages):
     assert not missing, f"not made: {', '.join(path.stem for path in missing)}; run `make docs`"
 
 
+def test_errors_are_a_page(pages):
+    assert "rate-nb-training" in pages[HTML/"troubleshooting.html"].anchors
+
+
 def test_links_lead_somewhere(pages):
     broken = broken_links(pages)
     assert not broken, "\n".join(broken)

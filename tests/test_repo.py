@@ -238,16 +238,42 @@ def test_constraints_pin_every_requirement():
     assert wanted <= pins, f"no version in constraints.txt: {', '.join(sorted(wanted - pins))}"
 
 
-def test_all_has_every_extra_but_the_cross_check(tmp_path):
-    "The other program brings much that nobody needs who does not compare with it."
-    command = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", str(tmp_path)]
+@pytest.fixture(scope="module")
+def told(tmp_path_factory) -> Path:
+    "A folder with what the package says of itself."
+    folder = tmp_path_factory.mktemp("told")
+    command = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    (told,) = tmp_path.glob("*/requires.txt")
-    sections = [section.split() for section in told.read_text().split("\n\n")[1:]]
-    groups = {name.strip("[]"): set(packages) for name, *packages in sections}
+    (told,) = folder.iterdir()
+    return told
+
+
+def test_all_has_every_extra_but_the_cross_check(told):
+    "The other program brings much that nobody needs who does not compare with it."
+    sections = (told/"requires.txt").read_text().split("\n\n")[1:]
+    groups = {name.strip("[]"): set(packages) for name, *packages in map(str.split, sections)}
     assert groups.pop("crosscheck") == {"d3rlpy"}
     assert groups.pop("all") == set().union(*groups.values())
+
+
+def test_the_package_says_where_it_comes_from(told):
+    "Python versions, addresses, and types; what its page shows is found from anywhere."
+    settings = generator().read_settings(ROOT)
+    address = settings["git_url"]
+    said, description = (told/"PKG-INFO").read_text(encoding="utf-8").split("\n\n", 1)
+    pythons = re.findall(r"Classifier: Programming Language :: Python :: (3\.\d+)", said)
+    assert pythons == settings["tried_pythons"].split()
+    assert "Typing :: Typed" in said and (ROOT/"rate_nb"/"py.typed").exists()
+    pages = re.findall(rf"Project-URL: \w+, {address}/blob/{settings['branch']}/(\S+)", said)
+    assert len(pages) == 2 and all((ROOT/page).exists() for page in pages)
+    links = re.findall(r"(!?)\[[^\]]*\]\(([^)\s]+)\)", description)
+    assert all(link.startswith(("https://", "#")) for _, link in links)
+    ours = [(mark, link.removeprefix(address)) for mark, link in links if link.startswith(address)]
+    assert len(ours) > 100
+    for mark, link in ours:
+        kind = "raw" if mark else "blob"
+        assert (ROOT/link.removeprefix(f"/{kind}/{settings['branch']}/")).exists(), link
 
 
 def test_repository_is_small():

@@ -1,6 +1,7 @@
 """A wheel of the repository, installed in a fresh environment: all is there without the checkout.
 
-The environment sees the packages that are installed already, so nothing is downloaded."""
+The environment sees the packages that are installed already, so nothing is downloaded; an
+environment of another Python that is here downloads its own."""
 import io
 import os
 import re
@@ -16,17 +17,20 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, copy_repository
 
+sys.path.insert(0, str(ROOT/"docs"))
+import generate
+
 pytestmark = pytest.mark.slow
 PIP = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
 OFFLINE = ["--no-deps", "--no-index"]
 ROWS = "rate_nb/data/results.zip"
 
 
-def call(*words, **options) -> str:
+def call(*words, timeout: int = 600, **options) -> str:
     "Run a command without the checkout on its path; what it printed."
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(list(map(str, words)), env=clean, capture_output=True, text=True,
-                          timeout=600, **options)
+                          timeout=timeout, **options)
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return done.stdout
 
@@ -53,6 +57,20 @@ def bin(wheel, tmp_path_factory) -> Path:
     # searched last; .pth files there, such as one that leads to the checkout, do not count
     (site/"installed.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
     call(*PIP, "--python", folder/"bin"/"python", "install", *OFFLINE, wheel)
+    return folder/"bin"
+
+
+@pytest.fixture(scope="module", params=generate.read_settings(ROOT)["tried_pythons"].split())
+def tried(request, wheel, tmp_path_factory) -> Path:
+    "The same for each Python that settings.ini names: the wheel, with the pinned requirements."
+    if sys.version.startswith(f"{request.param}."): return request.getfixturevalue("bin")
+    other = shutil.which(name := f"python{request.param}")
+    if not other or subprocess.run([other, "-c", ""], capture_output=True).returncode:
+        pytest.skip(f"{name} is not installed here, or cannot be started by that name")
+    folder = tmp_path_factory.mktemp(name)/"env"
+    call(other, "-m", "venv", folder)
+    call(folder/"bin"/"python", "-m", "pip", "-q", "install", "-c", ROOT/"constraints.txt", wheel,
+         timeout=3600)
     return folder/"bin"
 
 
@@ -84,15 +102,26 @@ def test_holds_the_committed_rows(wheel):
     assert all(rows.read(name) == path.read_bytes() for name, path in kept.items())
 
 
-def test_source_distribution_makes_the_same_wheel(wheel, tmp_path):
-    source = copy_repository(tmp_path/"source")
-    call(sys.executable, "setup.py", "-q", "sdist", cwd=source)
-    (packed,) = (source/"dist").glob("*.tar.gz")
-    shutil.unpack_archive(packed, tmp_path/"unpacked")
-    (unpacked,) = (tmp_path/"unpacked").iterdir()
-    again = build_wheel(unpacked, tmp_path/"dist")
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    "A folder with what `python -m build` makes: a source distribution, and a wheel from it."
+    folder = tmp_path_factory.mktemp("built")
+    source = copy_repository(folder/"source")
+    call(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder/"dist", source)
+    return folder/"dist"
+
+
+def test_source_distribution_makes_the_same_wheel(wheel, built):
+    (again,) = built.glob("*.whl")
     assert set(zipfile.ZipFile(again).namelist()) == set(zipfile.ZipFile(wheel).namelist())
     assert zipfile.ZipFile(again).read(ROWS) == zipfile.ZipFile(wheel).read(ROWS)
+
+
+def test_an_index_takes_both(built):
+    "Metadata are complete, and the description is rendered."
+    pytest.importorskip("twine", reason="twine is not installed: `make test-slow` brings it")
+    told = call(sys.executable, "-m", "twine", "check", "--strict", *built.iterdir())
+    assert told.count("PASSED") == 2
 
 
 # ---- what it does ----
@@ -138,13 +167,13 @@ def test_command_line(bin, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_study_runs_in_the_current_folder(bin, tmp_path):
+def test_a_study_runs_in_the_current_folder(tried, tmp_path):
     "T-Maze at preset smoke: four iterations, then played; results stand where it was called."
     code = ("from rate_nb import find_study\n"
             "study = find_study('tmaze')\n"
             "frame = study.run('figure 5', 'smoke', models='RATE').frame('figure 5')\n"
             "print(*frame.episodes, *frame.limit)")
-    assert python(bin, tmp_path, code).split() == ["10", "10", "9", "30"]
+    assert python(tried, tmp_path, code).split() == ["10", "10", "9", "30"]
     (row,) = (tmp_path/"results"/"tmaze"/"smoke").glob("rate-s0-*.json")
     assert list((tmp_path/"runs").rglob("model.safetensors"))
     assert list((tmp_path/"data").rglob("manifest.json"))
