@@ -28,6 +28,7 @@ FLOORS = [line.split() for line in """
     rate models.behavior_cloning
     models.recurrent_dt models.values
     models.* engine.checkpoints
+    models.cql_real
     training acting
     evaluation
     engine.attention engine.rendering engine.streams engine.style engine.vector engine.verdicts
@@ -50,6 +51,7 @@ FLOORS = [line.split() for line in """
     envs.*
     envs.*.study
     analysis.*
+    analysis.efficiency
 """.strip().splitlines()]
 
 # Imports inside functions, which run when they are needed: what imports what, and why

@@ -107,13 +107,12 @@ class RealCQL(BehaviorCloning):
                  **kwargs):
         both, policy = (observation_space, action_space), Squashed(action_space)
         super().__init__(*both, **kwargs)
+        self.critic, self.policy, self.needs_outcomes = Critic(*both, **kwargs), policy, True
+        self.target = copy.deepcopy(self.critic).requires_grad_(False)
         self.alpha, self.discount = Number(0)("alpha", alpha), Number(0, 1)("discount", discount)
         self.temperature = Number(0)("temperature", temperature)
         self.samples = Whole(1, most=2**10)("samples", samples)
         self.target_rate = Number(above=0, most=1)("target_rate", target_rate)
-        self.needs_outcomes, self.policy = True, policy
-        self.critic = Critic(*both, **kwargs)
-        self.target = copy.deepcopy(self.critic).requires_grad_(False)
 
     def forward(self, segment: Segment, memory: tuple | None = None
                ) -> tuple[Tensor | Proposed, tuple | None]:
