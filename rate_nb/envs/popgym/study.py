@@ -151,7 +151,7 @@ GROUPS = {
         'RepeatFirstEasy', 'RepeatPreviousEasy', 'CountRecallEasy')), seeds='one')}
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c015s
-RUN = ('good, easy', 'first third')  # the groups whose rows are there
+RUN = ('good, easy', 'good, medium', 'first third')  # the groups whose rows are there
 EXPERIMENTS = {name: GROUPS[name] for name in RUN}
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c015c
