@@ -50,10 +50,17 @@ GRADIENTS = {"detached": dict(bptt=1, update="segment"),
              "segment means": dict(bptt=2, update="segment", segment_loss="mean")}
 
 
+def moves_of(name: str) -> spaces.Space:
+    "Whole numbers, or real ones for a model that takes no others."
+    try: make_model(name, VECTOR, DISCRETE)
+    except TypeError: return DONE["continuous"]
+    return DISCRETE
+
+
 def cases() -> dict[str, tuple]: # name -> model, options, spaces, changes of TRAINING
     "Every model, valve, layer, space and way to train. A new name of theirs is a new case."
     both, found = (VECTOR, DISCRETE), {}
-    for name in model_names(): found[name] = name, {}, both, {}
+    for name in model_names(): found[name] = name, {}, (VECTOR, moves_of(name)), {}
     for name in VALVES:
         tokens = {} if name != "keep" else dict(num_clues=2)
         found[f"valve {name}"] = "rate", dict(valve=name) | tokens, both, {}
@@ -190,6 +197,7 @@ def compute(case: tuple) -> dict:
     name, options, both, changes = case
     config = TrainingConfig(**{field.name: getattr(TRAINING, field.name)
                                for field in fields(TRAINING)} | changes)
+    torch.manual_seed(0) # of models that draw actions
     with float64():
         model, data = build(name, options, both), episodes(both)
         learned = data.batch([0, 1, 2], LENGTH, outcomes=model.needs_outcomes)

@@ -79,7 +79,7 @@ def conservative(model: "RealCQL", said: Proposed, taken: Tensor) -> Tensor: # (
 # %% ../../nbs/models/cql_real.ipynb #c013
 def real_cql_losses(model: "RealCQL", said: Proposed, segment: Segment
                    ) -> tuple[Tensor, Tensor, Tensor]:
-    "Losses (batch, K): of the Bellman equation, the conservative one, and the policy's."
+    "Losses (batch, K): of the Bellman equation, the weighted conservative one, the policy's."
     features, shape = said.features[:, :-1], segment.action.shape
     with torch.no_grad():
         then, _ = model.policy.draw(said.mean[:, 1:])
@@ -91,7 +91,8 @@ def real_cql_losses(model: "RealCQL", said: Proposed, segment: Segment
     judged = functional_call(model.critic.twins, frozen,
                              (features.detach(), action.reshape(shape))).amin(-1)
     return ((taken - goal.unsqueeze(-1)).square().sum(-1)/2,
-            conservative(model, said, taken).sum(-1), model.temperature*density - judged)
+            model.alpha*conservative(model, said, taken).sum(-1),
+            model.temperature*density - judged)
 
 # %% ../../nbs/models/cql_real.ipynb #c014
 class RealCQL(BehaviorCloning):
@@ -105,9 +106,9 @@ class RealCQL(BehaviorCloning):
                  discount: float = 0.99, # γ, of the value of the next step
                  target_rate: float = 0.005, # share of the way that the target follows, each update
                  **kwargs):
-        both, policy = (observation_space, action_space), Squashed(action_space)
-        super().__init__(*both, **kwargs)
-        self.critic, self.policy, self.needs_outcomes = Critic(*both, **kwargs), policy, True
+        super().__init__(observation_space, action_space, **kwargs)
+        self.policy, self.needs_outcomes = Squashed(action_space), True
+        self.critic = Critic(observation_space, action_space, **kwargs)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         self.alpha, self.discount = Number(0)("alpha", alpha), Number(0, 1)("discount", discount)
         self.temperature = Number(0)("temperature", temperature)
@@ -128,8 +129,7 @@ class RealCQL(BehaviorCloning):
 
     def loss(self, output: Proposed, segment: Segment) -> Tensor:
         "The sum of the losses of critic and policy, () a step."
-        missed, above, policy = real_cql_losses(self, output, segment)
-        return mean_of(missed + self.alpha*above + policy, segment.mask)
+        return mean_of(sum(real_cql_losses(self, output, segment)), segment.mask)
 
     def updated(self) -> None:
         "The target network follows."

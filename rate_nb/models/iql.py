@@ -23,6 +23,10 @@ from ..trajectories import Segment
 # %% ../../nbs/models/iql.ipynb #c006
 class Twins(nn.ModuleList):
     "Two values of the same action, which start differently."
+    def __init__(self, action_space: spaces.Space, # of the task
+                 d_model: int): # width of the features
+        super().__init__(action_value(action_space, d_model) for _ in range(2))
+
     def forward(self, features: Tensor, # (…, d_model)
                 action: Tensor, # (…, *shape)
                ) -> Tensor: # (…, 2)
@@ -35,7 +39,7 @@ class Critic(BehaviorCloning):
                  **kwargs): # of `BehaviorCloning`
         super().__init__(observation_space, action_space, **kwargs)
         width, self.head = self.head.in_features, nn.Identity()
-        self.twins = Twins(action_value(action_space, width) for _ in range(2))
+        self.twins = Twins(action_space, width)
 
     def features(self, segment: Segment, memory: tuple | None = None
                 ) -> tuple[Tensor, tuple | None]:

@@ -126,14 +126,14 @@ def settled(
     data: str,  # 'good' or 'poor'
     method: str,
 ) -> tuple[str, ...]:  # ids
-    "Where the library's table says that a method needs no second, longer training."
+    "Where a method needs no second, longer training, by the library's table."
     Choice(('good', 'poor'))('data', data), Choice(MAIN)('method', method)
     path = Path(rate_nb.__file__).parent/'data'/'popgym_settled.csv'
     lines = pd.read_csv(path)
     return tuple(lines.id[(lines.data == data) & (lines.name == method)])
 
 def doubled(data: str, level: str) -> list[Grid]:
-    "Twice the iterations, for each method where it is not settled."
+    "Twice the iterations where a method is not settled."
     def unsettled(method): return [id for id in IDS if id not in settled(data, method)]
     return [Grid((method,), ask_loss, settings(data, level, ids=unsettled(method), times=2),
                  seeds='one') for method in MAIN]
