@@ -1,9 +1,9 @@
 """How well do a notebook's tests guard its code?
 
 One small thing at a time is changed in the cells that a notebook exports: a comparison, a sign, a
-number, a condition, a statement. The notebook is run with each change, as `nbdev_test` runs it,
-in a copy of the repository. A change that no cell notices is a survivor: a test is missing, or the
-change makes no difference.
+number, a condition, a statement. The notebook is exported and run with each change, as `nbdev_test`
+runs it, in a copy of the repository: so a test may reach the code by the module, too. A change that
+no cell notices is a survivor: a test is missing, or the change makes no difference.
 
     python tests/mutation.py nbs/course/05_attention.ipynb --count 20 --seed 1"""
 import argparse
@@ -111,8 +111,10 @@ def all_changes(path: Path) -> list[Change]:
 RUN = """
 import resource, sys
 from pathlib import Path
+from nbdev.export import nb_export
 from nbdev.test import test_nb
 if len(sys.argv) > 4: resource.setrlimit(resource.RLIMIT_DATA, (int(sys.argv[4]),)*2)
+nb_export(sys.argv[1])
 passed, _ = test_nb(Path(sys.argv[1]), skip_flags=sys.argv[3].split(), basepath=sys.argv[2])
 sys.exit(not passed)
 """
