@@ -8,7 +8,7 @@ __all__ = ['WRONG', 'LEFT_OVER', 'DOUBTFUL', 'MISSING', 'UNANSWERED', 'Finding',
 
 # %% ../../nbs/engine/audit.ipynb #c003
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,25 +57,28 @@ def check_origin(rows: list[dict], preset: str) -> Iterator[tuple[str, str]]: # 
         yield DOUBTFUL, f"{mixed}: a new row should not be compared with an old one"
 
 # %% ../../nbs/engine/audit.ipynb #c010
-def asked_of(study: Study, preset: str) -> dict[str, set[str]]: # file name -> keys of measurements
-    "What all experiments ask for. Raises ValueError if the study cannot be planned."
+def asked_of(study: Study, preset: str,
+             experiments: Iterable[str], # their names
+            ) -> dict[str, set[str]]: # file name -> keys of measurements
+    "What experiments ask for. Raises ValueError if the study cannot be planned."
     asked = {}
-    for experiment in study.experiments:
+    for experiment in experiments:
         for recipe, questions in study.plan(experiment, preset):
             keys = asked.setdefault(f"{recipe.key}.json", set())
             keys |= {question.key for question in questions}
     return asked
 
 def check_answers(row: dict, asked: set[str] | None, # None: no experiment asks for the row
+                  planned: set[str] | None = None, # what planned experiments ask of it, too
                  ) -> Iterator[tuple[str, str]]: # kind and words of a finding
     "Does a row answer all that is asked, and nothing else?"
-    if asked is None:
+    if asked is None and planned is None:
         yield WRONG, "no experiment asks for it: delete it, or give its recipe its old key back"
         return
-    answered = set(row["measurements"])
+    answered, asked = set(row["measurements"]), asked or set()
     if lacking := len(asked - answered):
         yield UNANSWERED, f"lacks {lacking} of {len(asked)} answers: run the study to measure them"
-    if more := len(answered - asked):
+    if more := len(answered - asked - (planned or set())):
         yield LEFT_OVER, f"holds {more} answers that no experiment asks for"
 
 # %% ../../nbs/engine/audit.ipynb #c012
@@ -83,7 +86,9 @@ def check_folder(folder: Path, # results/study/preset
                  study: Study, paths: Paths) -> Iterator[Finding]:
     "Findings about the rows of one study and preset."
     here = folder.relative_to(paths.results).as_posix()
-    try: asked = asked_of(study, folder.name)
+    try:
+        asked = asked_of(study, folder.name, study.experiments)
+        planned = asked_of(study, folder.name, study.planned)
     except (ValueError, TypeError) as error:
         yield Finding(WRONG, here, f"the study cannot be planned ({error})")
         return
@@ -97,7 +102,8 @@ def check_folder(folder: Path, # results/study/preset
         if fault: yield Finding(WRONG, where, fault)
         elif row is not None:
             yield from (Finding(kind, where, said)
-                        for kind, said in check_answers(row, asked.get(path.name)))
+                        for kind, said in check_answers(row, asked.get(path.name),
+                                                        planned.get(path.name)))
     yield from (Finding(kind, here, said) for kind, said in check_origin(rows, folder.name))
     for name in sorted(asked.keys() - {path.name for path in found}):
         yield Finding(MISSING, f"{here}/{name}", "an experiment asks for it: run the study")

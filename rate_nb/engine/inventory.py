@@ -130,7 +130,7 @@ def asked_runs(study: str, preset: str) -> frozenset[str]: # hashes
     ours = study in study_names(elsewhere=True)
     if not ours or preset not in find_study(study).presets: return frozenset()
     found, hashes = find_study(study), set()
-    for experiment in found.experiments:
+    for experiment in found.experiments | found.planned:
         try: plan = found.plan(experiment, preset)
         except (ValueError, TypeError): continue # it cannot be run today
         hashes |= {part.hash for recipe, _ in plan for part in encoders_in(recipe)}

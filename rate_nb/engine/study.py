@@ -173,7 +173,8 @@ class _Planner(_Recipes):
               models: list[str] | str | None = None, # methods to take part; None: all
              ) -> Iterator[tuple[Recipe, list[Measurement], dict]]: # and the setting
         "All runs of an experiment. Raises ValueError for a name that does not exist."
-        grids, chosen = choose("study", self.experiments, experiment), self.preset(preset)
+        grids = choose("study", self.experiments | self.planned, experiment)
+        chosen = self.preset(preset)
         seeds, models = as_list("seeds", seeds), as_list("models", models)
         seeds = [Whole(0)("a seed in seeds", seed)
                  for seed in (range(chosen.seeds) if seeds is None else seeds)]
@@ -258,12 +259,14 @@ class Study(_Runner):
     controls: dict[str, Callable] = field(default_factory=dict) # name -> (preset, paths) -> answer
     columns: Callable[[pd.DataFrame], pd.DataFrame] = lambda frame: frame # adds to tables
     headline: tuple[str, str] = ("play", "success") # kind and column that tell most
+    planned: dict[str, Grid | list[Grid]] = field(default_factory=dict) # run by their names alone
 
     def __post_init__(self):
         check_fields(self, name=label)
         for names in (self.methods, self.presets, self.controls):
             for name in names: label("a name in a study", name)
-        grids = [grid for one in self.experiments.values() for grid in grids_of(one)]
+        grids = [grid for one in (self.experiments | self.planned).values()
+                 for grid in grids_of(one)]
         for name in [name for grid in grids for name in grid.methods]:
             choose("model", self.methods, name)
         named = {name: replace(preset, name=name) for name, preset in self.presets.items()}
