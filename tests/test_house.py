@@ -52,6 +52,7 @@ FLOORS = [line.split() for line in """
     envs.*.study
     analysis.*
     analysis.efficiency
+    analysis.overview
 """.strip().splitlines()]
 
 # Imports inside functions, which run when they are needed: what imports what, and why

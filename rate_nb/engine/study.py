@@ -24,8 +24,9 @@ from .packed_rows import NAME_FOLDER, asks_first, place_videos, stored_rows
 from .parameters import as_list, choose
 from .presets import ENCODER, LAPTOP, OTHERS, Preset, Published, sizes
 from .recipes import DataSpec, Measurement, Paths, Recipe, options
-from .results import Results, gaps_of, noted, say_ahead, scores_of
-from .rows import read_row
+from .results import (
+    Results, gaps_of, note_file, noted, say_ahead, scores_of)
+from .rows import read_note, read_row
 from .runs import unanswered
 from .sweeps import only_asked, sweep
 from .verdicts import Above, Below, Claim, Ordered, Within
@@ -244,6 +245,12 @@ class _Runner(_Careful):
         where = self.name, preset, "controls"
         return {name: noted(where, name, lambda player=player: player(chosen, paths), paths)
                 for name, player in self.controls.items()}
+
+    def unplayed(self, preset: str = "laptop", paths: Paths | None = None) -> list[str]:
+        "The controls that the store does not answer: `control_scores` has them play."
+        where, results = (self.name, preset, "controls"), (paths or Paths.under()).results
+        return [name for name in self.controls
+                if read_note(results/note_file(where, name)) is None]
 
 # %% ../../nbs/engine/study.ipynb #c016
 @dataclass(frozen=True)
