@@ -34,6 +34,7 @@ from ..engine.verdicts import (
 # %% ../../nbs/analysis/overview.ipynb #c006
 SILENT = ('–', 'not reported', 'used, not compared')  # what `paper` says of what it has not
 
+# %% ../../nbs/analysis/overview.ipynb #c006b
 @dataclass(frozen=True)
 class Judged:
     "A claim, and what became of it."
@@ -68,6 +69,7 @@ def say_deciding(
     more = f'; {len(checks) - 1} more' if len(checks) > 1 else ''
     return say_check(first, Whole(0, most=15)('digits', digits)) + more
 
+# %% ../../nbs/analysis/overview.ipynb #c007b
 def judge_claim(
     claim: Claim,
     results: Results,
@@ -105,6 +107,7 @@ class StudyPage:
     @property
     def cost(self) -> str: return f'{self.hours:.1f} h' if self.runs else '–'
 
+# %% ../../nbs/analysis/overview.ipynb #c012b
 TITLES = {'tmaze': 'T-Maze', 'retrieval': 'Action Associative Retrieval',
           'vizdoom': 'ViZDoom-Two-Colors', 'minigrid': 'Minigrid-Memory',
           'memory_maze': 'Memory Maze', 'popgym': 'POPGym', 'mujoco': 'MuJoCo', 'atari': 'Atari',
@@ -161,6 +164,7 @@ class Item:
     @property
     def notebook(self) -> str: return f'repro_{self.studies[0]}.ipynb'
 
+# %% ../../nbs/analysis/overview.ipynb #c020b
 def say_parameters() -> str:
     "Table 12 in four lines: RATE's parameters in millions, and how far ours are from them."
     counts = count_parameters().query('name == "RATE"')
@@ -172,6 +176,7 @@ _ABLATIONS = ('one of the ablations (noise mix, memory tokens, valve heads, curr
               'feed-forward, layers, heads, width); no experiment of ours yet')
 _ablation = partial(Item, shows='an ablation', studies=('tmaze',), missing=_ABLATIONS)
 
+# %% ../../nbs/analysis/overview.ipynb #c021b
 FIGURES = (
     Item('Figure 2', 'T-Maze: attention of RATE and DT', ('tmaze',),
          ('tmaze/fig2_attention_rate', 'tmaze/fig2_attention_dt')),
@@ -202,6 +207,7 @@ FIGURES = (
 # %% ../../nbs/analysis/overview.ipynb #c022
 _POOR = 'data as poor as the paper\'s, and the hard ids; drawn is what good data give'
 
+# %% ../../nbs/analysis/overview.ipynb #c022b
 TABLES = (
     Item('Table 1', 'Memory Maze: return', ('memory_maze',), ('memory_maze/table1_return',),
          ('6. ',)),
@@ -222,6 +228,7 @@ ITEMS = FIGURES + TABLES
 # %% ../../nbs/analysis/overview.ipynb #c025
 DRAWN, IN_PART, NOT_YET = 'drawn', 'in part', 'not yet'
 
+# %% ../../nbs/analysis/overview.ipynb #c025b
 def claims_of(
     item: Item,
     pages: dict[str, StudyPage],
@@ -230,6 +237,7 @@ def claims_of(
     return [line for name in item.studies if name in pages for line in pages[name].claims
             if any(part in line.text for part in item.claims)]
 
+# %% ../../nbs/analysis/overview.ipynb #c025c
 def state_of(item: Item, pages: dict[str, StudyPage]) -> tuple[str, str]:  # state, what is missing
     "How much of a figure or table is reproduced, by the rows that are there."
     page = pages[item.studies[0]]
@@ -240,11 +248,13 @@ def state_of(item: Item, pages: dict[str, StudyPage]) -> tuple[str, str]:  # sta
 # %% ../../nbs/analysis/overview.ipynb #c028
 ORDER = (REPRODUCED, NOT_REPRODUCED, UNDECIDED, NOT_TESTED)
 
+# %% ../../nbs/analysis/overview.ipynb #c028b
 def _counted(lines):  # '✔ 3 reproduced, …'
     found = [line.verdict for line in lines]
     return ', '.join(f'{VERDICTS[verdict][0]} {found.count(verdict)} {verdict}'
                      for verdict in ORDER)
 
+# %% ../../nbs/analysis/overview.ipynb #c028c
 def say_counts(
     pages: dict[str, StudyPage],
 ) -> str:  # Markdown
@@ -266,10 +276,12 @@ def say_number(numbers: tuple[int, ...]) -> str:  # '3', '3 to 6', or a dash
     if not numbers: return '–'
     return ' to '.join(str(number) for number in dict.fromkeys((min(numbers), max(numbers))))
 
+# %% ../../nbs/analysis/overview.ipynb #c031b
 def seeds_of_lines(lines: list[Judged]) -> str:
     "How many training seeds the scores of some claims have."
     return say_number(tuple(number for line in lines for number in line.seeds))
 
+# %% ../../nbs/analysis/overview.ipynb #c031c
 def say_held(
     pages: dict[str, StudyPage],
 ) -> str:  # Markdown, a point for each study
@@ -294,13 +306,16 @@ def _table(head, rows):  # Markdown
     bar = '\\|'
     return '\n'.join([line(head), line(['---']*len(head)), *map(line, rows)])
 
+# %% ../../nbs/analysis/overview.ipynb #c034b
 def _marked(verdict): return f'{VERDICTS[verdict][0]} {verdict}'
 
+# %% ../../nbs/analysis/overview.ipynb #c034c
 def _marks(lines):  # '✔ 3 ? 1'
     found = [line.verdict for line in lines]
     return ' '.join(f'{VERDICTS[verdict][0]} {found.count(verdict)}' for verdict in ORDER
                     if verdict in found) or '–'
 
+# %% ../../nbs/analysis/overview.ipynb #c034d
 def items_table(
     pages: dict[str, StudyPage],
 ) -> str:  # Markdown
@@ -345,6 +360,7 @@ def join_pictures(
         parts.append(np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS)))
     return np.concatenate(parts)
 
+# %% ../../nbs/analysis/overview.ipynb #c038b
 def draw_item(ax: Axes, item: Item, pages: dict[str, StudyPage]) -> None:
     "The panel of one figure or table: its pictures, or its number, and a mark for each claim."
     ax.set_title(item.name, fontsize=9, pad=16)
@@ -376,6 +392,7 @@ def say_missing(
     return '\n'.join(f'{", ".join(names)}: {begin[state]}: {missing}'
                      for (state, missing), names in reasons.items())
 
+# %% ../../nbs/analysis/overview.ipynb #c039b
 def draw_items(
     pages: dict[str, StudyPage],
     columns: int = 5,
