@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import ROOT, all_notebooks, notebook_id
+from rate_nb.analysis import overview
 from rate_nb.engine.recipes import Paths
 from rate_nb.engine.study import find_study, study_names
 from rate_nb.envs.mujoco import study as mujoco
@@ -125,6 +126,14 @@ def test_readme_is_made_from_index():
     assert (ROOT / "README.md").read_text(encoding="utf-8") == generator().readme(ROOT), (
         "README.md is stale: run `make readme`"
     )
+
+
+def test_readme_says_what_the_rows_say():
+    "Whoever adds rows has the index executed; `make readme` does it."
+    points = overview.say_held(overview.read_all()).splitlines()
+    said = (ROOT/"README.md").read_text(encoding="utf-8")
+    stale = [point for point in points if point.replace("](", "](nbs/") not in said]
+    assert not stale, "README.md says something else: run `make readme`"
 
 
 def test_readme_maps_every_notebook():

@@ -24,8 +24,8 @@ from .packed_rows import NAME_FOLDER, asks_first, place_videos, stored_rows
 from .parameters import as_list, choose
 from .presets import ENCODER, LAPTOP, OTHERS, Preset, Published, sizes
 from .recipes import DataSpec, Measurement, Paths, Recipe, options
-from .results import Results, gaps_of, noted, say_ahead, scores_of
-from .rows import read_row
+from .results import Results, gaps_of, note_file, noted, say_ahead, scores_of
+from .rows import read_note, read_row
 from .runs import unanswered
 from .sweeps import only_asked, sweep
 from .verdicts import Above, Below, Claim, Ordered, Within
@@ -209,6 +209,12 @@ class _Careful(_Planner):
                          f"not come with the package. To have all {len(recipes)} trained and "
                          f"tested, {NAME_FOLDER}, and preset={preset!r} with it. {cost}. "
                          "preset='smoke' takes seconds")
+
+    def unplayed(self, preset: str = "laptop", paths: Paths | None = None) -> list[str]:
+        "The controls that the store does not answer: `control_scores` has them play."
+        where, results = (self.name, preset, "controls"), (paths or Paths.under()).results
+        return [name for name in self.controls
+                if read_note(results/note_file(where, name)) is None]
 
 # %% ../../nbs/engine/study.ipynb #c015
 class _Runner(_Careful):

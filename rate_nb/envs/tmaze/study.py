@@ -157,7 +157,7 @@ def _claim_1(preset): # lengths
         _inside("figure 5", "RATE", trained, tests),
         Claim(f"1. RATE still works at T = {last:,}", "works", figure_5("RATE", limit=last),
               _WORKS),
-        Claim(f"1. So it does with its memory detached, as the reference trains it (T = {last:,})",
+        Claim(f"1. RATE works with its memory detached, as the reference trains it (T = {last:,})",
               "works", figure_5("RATE, detached", limit=last), _WORKS),
         *(Claim(f"1. {name} falls to 0.5 past its context", "0.50", figure_5(name), _CHANCE)
           for name in ("DT", "TrXL")),
