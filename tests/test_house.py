@@ -292,7 +292,7 @@ def test_studies_are_small():
     "All that eight studies say, without the lines that nbdev writes into modules."
     size = sum(len(source.encode()) for path in (ROOT/"nbs"/"envs").glob("*/study.ipynb")
                for _, source in code_cells(path) if source.startswith("#| export"))
-    assert size <= 64_000, f"{size} bytes: let the engine do what several of them do"
+    assert size <= 72_000, f"{size} bytes: let the engine do what several of them do"
 
 
 def test_limits_are_seen():
