@@ -50,6 +50,7 @@ FLOORS = [line.split() for line in """
     engine.cli
     envs.*
     envs.*.study
+    envs.tmaze.ablations
     analysis.*
     analysis.efficiency
     analysis.overview
