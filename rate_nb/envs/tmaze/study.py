@@ -113,8 +113,6 @@ def _preservation(preset, run):
     return [corridor("preservation", max(preset.test["limits"]), preset, **_EVEN)]
 
 # %% ../../../nbs/envs/tmaze/study.ipynb #c016
-def _like_rate(preset): return [dict(model_size="rate")]
-
 EXPERIMENTS = {
     "figure 5": Grid(FIGURE_5, play_at),
     "figure 2": Grid(("RATE", "DT"), _attention, lambda p: _trained(9), seeds=1),
@@ -122,9 +120,10 @@ EXPERIMENTS = {
     "relatives": Grid(tuple(RELATIVES), _even("limits")),
     "memory": Grid(("RATE", "RMT"), _memory),
     "noise": [Grid(("RATE",), _noise("tokens")), Grid(("TrXL",), _noise("cache"))],
-    "table 5": Grid(TABLE_5, _even("told"), seeds="few"),
-    "table 6": Grid(tuple(TABLE_6.values()), play_at, _like_rate, seeds="few"),
-    "preservation": Grid(tuple(VALVES.values()), _preservation, _like_rate, seeds="few"),
+    "table 5": Grid(TABLE_5, _even("told"), seeds="few", shifted=True),
+    "table 6": Grid(tuple(TABLE_6.values()), play_at, lambda p: [dict(model_size="rate")],
+                    seeds="few"),
+    "preservation": Grid(tuple(VALVES.values()), _preservation, seeds="few", shifted=True),
     "residual": Grid(("RATE, double residual",), play_at, seeds="few"),
     "figure 6": [Grid(("RATE", "DT", "BC-LSTM"), play_at, lambda p: p.extra["short"], seeds="one"),
                  Grid(("RATE",), play_at, lambda p: p.extra["long_rate"], seeds="one"),
