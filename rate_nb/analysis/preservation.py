@@ -126,7 +126,7 @@ def summary(notes: list[dict], # from `noted_boundaries`
     "Few numbers that tell of all boundaries. Raises ValueError if there was none."
     if not notes: raise ValueError("the episodes end before the first boundary: play longer ones")
     points = Whole(1)("points", points)
-    told = {name: np.stack([note[name] for note in notes]) for name in notes[0]}
+    told = {name: np.stack([note[name] for note in notes]).astype(float) for name in notes[0]}
     kept = np.unique(np.geomspace(1, len(notes), points).round().astype(int))
     curves = {name: np.median(told[name][kept - 1], 1) for name in CURVES if name in told}
     held = assumptions(told, offers) if "alignment_all" in told else {}
