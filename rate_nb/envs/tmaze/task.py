@@ -89,8 +89,7 @@ class TMazeEnv(NumberedEnv):
         self,
         corridor_length: int | tuple[int, int],  # cells to the junction; a pair is a range
         render_mode: str | None = None,  # 'rgb_array' or None
-        balanced: bool = False,  # cues by turns; see `maze_facts`
-        numbered: bool = False,  # infos tell the cue as 0 or 1; see `told`
+        balanced: bool = False, numbered: bool = False,  # see `maze_facts` and `told`
     ):
         self.rules = corridor_range(corridor_length), Flag()('balanced', balanced)
         self.numbered = Flag()('numbered', numbered)
@@ -118,7 +117,6 @@ class TMazeEnv(NumberedEnv):
         shown, at_junction = self.clue if self.t == 0 else 0, self.x == self.length and self.y == 0
         hiss = noise(self.key, np.array([self.t]))[0]
         return np.array([self.y, shown, at_junction, hiss], dtype=np.float32)
-
     def _info(self): return {'clue': told(self.clue, self.numbered), 'corridor_length': self.length}
     def render(self, cell: int = 12, columns: int = 25): return maze_picture(self, cell, columns)
 
