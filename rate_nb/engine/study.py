@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['RELATIVES', 'Plan', 'ELSEWHERE', 'text', 'Method', 'Run', 'Grid', 'grids_of', 'measurement', 'asks', 'Study',
            'through_encoder', 'control', 'study_names', 'find_study', 'ENCODER', 'LAPTOP', 'OTHERS', 'Preset',
-           'Published', 'sizes', 'DataSpec', 'Measurement', 'gaps_of', 'scores_of', 'Above', 'Below', 'Claim',
-           'Ordered', 'Within', 'TrainingConfig']
+           'Published', 'sizes', 'thirds', 'DataSpec', 'Measurement', 'gaps_of', 'scores_of', 'Above', 'Below', 'Claim',
+           'Each', 'Ordered', 'Within', 'TrainingConfig']
 
 # %% ../../nbs/engine/study.ipynb #c003
 from collections.abc import Callable, Iterator
@@ -22,21 +22,21 @@ from ..core.names import load_place
 from .measurements import episode_scores
 from .packed_rows import NAME_FOLDER, asks_first, place_videos, stored_rows
 from .parameters import as_list, choose
-from .presets import ENCODER, LAPTOP, OTHERS, Preset, Published, sizes
+from .presets import ENCODER, LAPTOP, OTHERS, Preset, Published, sizes, thirds
 from .recipes import DataSpec, Measurement, Paths, Recipe, options
 from .results import Results, gaps_of, note_file, noted, say_ahead, scores_of
 from .rows import read_note, read_row
 from .runs import unanswered
 from .sweeps import only_asked, sweep
-from .verdicts import Above, Below, Claim, Ordered, Within
+from .verdicts import Above, Below, Claim, Each, Ordered, Within
 from ..evaluation import play
 from ..models.sequence_model import accepted_options
 from ..training import TrainingConfig
 
 # what a study is written with, in one place
-_all_ = ["ENCODER", "LAPTOP", "OTHERS", "Preset", "Published", "sizes", "DataSpec",
-         "Measurement", "gaps_of", "scores_of", "Above", "Below", "Claim", "Ordered", "Within",
-         "TrainingConfig"]
+_all_ = ["ENCODER", "LAPTOP", "OTHERS", "Preset", "Published", "sizes", "thirds", "DataSpec",
+         "Measurement", "gaps_of", "scores_of", "Above", "Below", "Claim", "Each", "Ordered",
+         "Within", "TrainingConfig"]
 
 # %% ../../nbs/engine/study.ipynb #c006
 def text(name: str, value: Any) -> str: # a rule for `check_fields`

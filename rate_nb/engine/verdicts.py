@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['REPRODUCED', 'NOT_REPRODUCED', 'UNDECIDED', 'NOT_TESTED', 'MOST', 'Variances', 'find_variances', 'Check',
-           'would_decide', 'Estimate', 'difference', 'Above', 'Below', 'Ordered', 'Within', 'Claim', 'combined',
+           'would_decide', 'Estimate', 'difference', 'Above', 'Below', 'Ordered', 'Within', 'Each', 'Claim', 'combined',
            'say_check', 'say_table']
 
 # %% ../../nbs/engine/verdicts.ipynb #c003
@@ -196,6 +196,15 @@ class Within:
         return [Check(name, values.to_numpy(float), self.low, self.high, self.step)
                 for name, values in scores.items()]
 
+# %% ../../nbs/engine/verdicts.ipynb #rd39b
+@dataclass(frozen=True)
+class Each:
+    "A rule of its own for each score."
+    rules: dict[str, Callable] # score -> rule
+
+    def __call__(self, scores: dict[str, pd.DataFrame]) -> list[Check]:
+        return [check for name, rule in self.rules.items() for check in rule({name: scores[name]})]
+
 # %% ../../nbs/engine/verdicts.ipynb #c024
 @dataclass(frozen=True)
 class Claim:
@@ -203,7 +212,7 @@ class Claim:
     text: str
     paper: str = ""                       # what it reports
     scores: Callable | None = None        # of a study's `Results`: a table for each name
-    rule: Callable[[dict], list] | None = None # `Above`, `Below`, `Ordered`, `Within`
+    rule: Callable[[dict], list] | None = None # `Above`, `Below`, `Ordered`, …
     untested: str | None = None           # why it is not tested
     digits: int = 2                       # in which scores are told
 
