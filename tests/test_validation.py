@@ -631,7 +631,7 @@ def recipe() -> recipes.Recipe:
     return recipes.Recipe(**RECIPE, **OPTIONS, data=DATA, training=QUICK)
 
 
-@thing(recipes.DataSpec, num_trajectories=2, chunk=2, stride=1, min_return=0.)
+@thing(recipes.DataSpec, num_trajectories=2, chunk=2, stride=1, min_return=0., min_steps=2)
 def _(**given):
     asked = recipes.DataSpec(**given)
     few = replace(asked, num_trajectories=min(asked.num_trajectories, 2), mirror=False)
@@ -881,7 +881,7 @@ INSIDE = set("""
     middle PastActions positions recurrent_dt resampled rewrite ShortBranch
     action_errors action_value bellman_target check_whole_actions CodedValue Codes conservative CQL
     cql_losses Critic expectile_loss follow IQL Proposed real_cql_losses RealCQL RealValue Squashed
-    Twins cases_of measure_efficiency reader
+    Twins cases_of measure_efficiency reader Proportion Share
 """.split())
 
 # ---- tests ----
