@@ -113,8 +113,9 @@ def execute(path: Path) -> None:
 
 
 def readme(root: Path) -> str:
-    "The index notebook as Markdown, with links that start at the repository's root."
-    hidden = {"enabled": True, "remove_input_tags": {"remove-input"}}
+    "The index notebook's first part as Markdown, with links that start at the repository's root."
+    hidden = {"enabled": True, "remove_input_tags": {"remove-input"},
+              "remove_cell_tags": {"index-only"}}
     config = Config({"TagRemovePreprocessor": hidden})
     notebook = nbformat.read(root/"nbs"/"index.ipynb", as_version=4)
     notebook.metadata.language_info = {"name": "python"}

@@ -50,8 +50,10 @@ FLOORS = [line.split() for line in """
     engine.cli
     envs.*
     envs.*.study
+    envs.tmaze.ablations
     analysis.*
     analysis.efficiency
+    analysis.overview
 """.strip().splitlines()]
 
 # Imports inside functions, which run when they are needed: what imports what, and why
@@ -291,7 +293,7 @@ def test_studies_are_small():
     "All that eight studies say, without the lines that nbdev writes into modules."
     size = sum(len(source.encode()) for path in (ROOT/"nbs"/"envs").glob("*/study.ipynb")
                for _, source in code_cells(path) if source.startswith("#| export"))
-    assert size <= 64_000, f"{size} bytes: let the engine do what several of them do"
+    assert size <= 72_000, f"{size} bytes: let the engine do what several of them do"
 
 
 def test_limits_are_seen():
@@ -319,13 +321,16 @@ def folders(path: Path) -> list[str]:
                   and any(file.is_file() for file in entry.rglob("*")))
 
 
+NO_ENVIRONMENT = {*ELSEWHERE, "all"}  # reproductions, and folders of results
+
+
 def check_spelling(root: Path, names: list[str]) -> None:
     "An environment with a study has one name in all places, and no place has another."
     assert folders(root/"nbs"/"envs") == folders(root/"rate_nb"/"envs") == names
     repros = sorted((root/"nbs").glob("repro_*.ipynb"))
     told = [path.stem.removeprefix("repro_") for path in repros]
-    assert [name for name in told if name not in ELSEWHERE] == names
-    assert sorted({*folders(root/"results")} - {"speed", *ELSEWHERE}) == names
+    assert [name for name in told if name not in NO_ENVIRONMENT] == names
+    assert sorted({*folders(root/"results")} - {"speed", *NO_ENVIRONMENT}) == names
 
 
 def test_one_spelling():

@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import ROOT, all_notebooks, notebook_id
+from rate_nb.analysis import overview
 from rate_nb.engine.recipes import Paths
 from rate_nb.engine.study import find_study, study_names
 from rate_nb.envs.mujoco import study as mujoco
@@ -127,12 +128,41 @@ def test_readme_is_made_from_index():
     )
 
 
-def test_readme_maps_every_notebook():
-    settings, text = generator().read_settings(ROOT), (ROOT/"README.md").read_text(encoding="utf-8")
+def shown_by_index() -> str:
+    "All Markdown that the index notebook's cells give out."
+    cells = nbformat.read(ROOT/"nbs"/"index.ipynb", as_version=4).cells
+    shown = [output["data"].get("text/markdown", "") for cell in cells
+             for output in cell.get("outputs", []) if "data" in output]
+    return "\n".join(shown)
+
+
+def test_readme_says_what_the_rows_say():
+    "Whoever adds rows has the index executed; `make readme` does it."
+    pages = overview.read_all()
+    said, readme = shown_by_index(), (ROOT/"README.md").read_text(encoding="utf-8")
+    stale = [point for point in overview.say_held(pages).splitlines() if point not in said]
+    assert not stale, "the index says something else: run `make readme`"
+    for page in pages.values():
+        line = f"| [{page.title}](nbs/{page.notebook}) | {page.runs or '–'} | {page.cost} |"
+        assert line in readme, "README.md says something else: run `make readme`"
+
+
+def test_readme_is_short():
+    assert len((ROOT/"README.md").read_bytes()) <= 12_000
+
+
+def test_readme_lists_lessons_and_studies():
+    text = (ROOT/"README.md").read_text(encoding="utf-8")
+    for path in [*(ROOT/"nbs"/"course").glob("*.ipynb"), *(ROOT/"nbs").glob("repro_*.ipynb")]:
+        assert f"]({path.relative_to(ROOT).as_posix()})" in text, f"{path.name} is not in README.md"
+
+
+def test_index_maps_every_notebook():
+    settings, text = generator().read_settings(ROOT), shown_by_index()
     for path in generator().notebooks(ROOT):
-        name = path.relative_to(ROOT).as_posix()
+        name, short = (path.relative_to(folder).as_posix() for folder in (ROOT, ROOT/"nbs"))
         title = nbformat.read(path, as_version=4).cells[0].source.split("\n")[0].lstrip("# ")
-        assert f"[{title}]({name})" in text, f"{name} is not on the map: run `make readme`"
+        assert f"[{title}]({short})" in text, f"{name} is not on the map: run `make readme`"
         place = f"{settings['user']}/{settings['repo']}/blob/{settings['branch']}/{name}"
         assert f"/github/{place})" in text, f"no Colab link to {name}: run `make readme`"
 

@@ -48,6 +48,16 @@ def test_repro(path, tmp_path):
     )
 
 
+def test_one_page_is_made_of_rows_alone(tmp_path):
+    "Of a folder without rows, too: everything is missing, nothing is trained, and it says so."
+    (rows := tmp_path/"none").mkdir()
+    done = papermill(ROOT/"nbs"/"repro_all.ipynb", tmp_path, preset="laptop", rows_folder=str(rows))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert not list(rows.iterdir())
+    text = (tmp_path/"repro_all.ipynb").read_text(encoding="utf-8")
+    assert "0 drawn, 0 in part, 27 not yet" in text and "✔ reproduced" not in text
+
+
 # ---- parameters: recipes/00_base tries all mistakes on `check_parameters`; here, papermill ----
 
 RETRIEVAL = ROOT/"nbs"/"repro_retrieval.ipynb"  # the cheapest

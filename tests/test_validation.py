@@ -881,7 +881,9 @@ INSIDE = set("""
     middle PastActions positions recurrent_dt resampled rewrite ShortBranch
     action_errors action_value bellman_target check_whole_actions CodedValue Codes conservative CQL
     cql_losses Critic expectile_loss follow IQL Proposed real_cql_losses RealCQL RealValue Squashed
-    Twins cases_of measure_efficiency reader Proportion Share
+    Twins cases_of measure_efficiency reader assumptions measure_preservation summary thirds
+    judge_claim say_deciding say_number Judged StudyPage
+    join_pictures draw_items Proportion Share
 """.split())
 
 # ---- tests ----

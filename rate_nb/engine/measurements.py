@@ -29,7 +29,8 @@ MEASUREMENTS = Registry("measurement", {
     "noise": "rate_nb.analysis.probes:measure_noise",
     "recall": "rate_nb.analysis.probes:measure_recall",
     "prompted play": "rate_nb.analysis.probes:measure_prompted_play",
-    "loss by step": "rate_nb.analysis.probes:measure_loss_by_step"})
+    "loss by step": "rate_nb.analysis.probes:measure_loss_by_step",
+    "preservation": "rate_nb.analysis.preservation:measure_preservation"})
 
 # %% ../../nbs/engine/measurements.ipynb #rd02
 def find_measure(measurement: Measurement): # a function of (model, recipe, paths, **options)

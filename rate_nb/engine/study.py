@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['RELATIVES', 'Plan', 'ELSEWHERE', 'text', 'Method', 'Run', 'Grid', 'grids_of', 'measurement', 'asks', 'Study',
            'through_encoder', 'control', 'study_names', 'find_study', 'ENCODER', 'LAPTOP', 'OTHERS', 'Preset',
-           'Published', 'sizes', 'DataSpec', 'Measurement', 'gaps_of', 'scores_of', 'Above', 'Below', 'Claim',
-           'Ordered', 'Share', 'Within', 'TrainingConfig']
+           'Published', 'sizes', 'thirds', 'DataSpec', 'Measurement', 'gaps_of', 'scores_of', 'Above', 'Below', 'Claim',
+           'Each', 'Ordered', 'Share', 'Within', 'TrainingConfig']
 
 # %% ../../nbs/engine/study.ipynb #c003
 from collections.abc import Callable, Iterator
@@ -22,21 +22,21 @@ from ..core.names import load_place
 from .measurements import episode_scores
 from .packed_rows import NAME_FOLDER, asks_first, place_videos, stored_rows
 from .parameters import as_list, choose
-from .presets import ENCODER, LAPTOP, OTHERS, Preset, Published, sizes
+from .presets import ENCODER, LAPTOP, OTHERS, Preset, Published, sizes, thirds
 from .recipes import DataSpec, Measurement, Paths, Recipe, options
-from .results import Results, gaps_of, noted, say_ahead, scores_of
-from .rows import read_row
+from .results import Results, gaps_of, note_file, noted, say_ahead, scores_of
+from .rows import read_note, read_row
 from .runs import unanswered
 from .sweeps import only_asked, sweep
-from .verdicts import Above, Below, Claim, Ordered, Share, Within
+from .verdicts import Above, Below, Claim, Each, Ordered, Share, Within
 from ..evaluation import play
 from ..models.sequence_model import accepted_options
 from ..training import TrainingConfig
 
 # what a study is written with, in one place
-_all_ = ["ENCODER", "LAPTOP", "OTHERS", "Preset", "Published", "sizes", "DataSpec",
-         "Measurement", "gaps_of", "scores_of", "Above", "Below", "Claim", "Ordered", "Share",
-         "Within", "TrainingConfig"]
+_all_ = ["ENCODER", "LAPTOP", "OTHERS", "Preset", "Published", "sizes", "thirds", "DataSpec",
+         "Measurement", "gaps_of", "scores_of", "Above", "Below", "Claim", "Each", "Ordered",
+         "Share", "Within", "TrainingConfig"]
 
 # %% ../../nbs/engine/study.ipynb #c006
 def text(name: str, value: Any) -> str: # a rule for `check_fields`
@@ -210,6 +210,12 @@ class _Careful(_Planner):
                          f"tested, {NAME_FOLDER}, and preset={preset!r} with it. {cost}. "
                          "preset='smoke' takes seconds")
 
+    def unplayed(self, preset: str = "laptop", paths: Paths | None = None) -> list[str]:
+        "The controls that the store does not answer: `control_scores` has them play."
+        where, results = (self.name, preset, "controls"), (paths or Paths.under()).results
+        return [name for name in self.controls
+                if read_note(results/note_file(where, name)) is None]
+
 # %% ../../nbs/engine/study.ipynb #c015
 class _Runner(_Careful):
     "From plans to rows of results."
@@ -303,6 +309,7 @@ def control(task: Callable[[Preset], Any], # of the test
 
 # %% ../../nbs/engine/study.ipynb #c031
 ELSEWHERE = { # studies that are no environment's own
+    "ablations": "rate_nb.envs.tmaze.ablations:STUDY",
     "efficiency": "rate_nb.analysis.efficiency:STUDY",
     "readme": "rate_nb.engine.packed_models:README"}
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['REPRODUCED', 'NOT_REPRODUCED', 'UNDECIDED', 'NOT_TESTED', 'MOST', 'Variances', 'find_variances', 'Check',
-           'would_decide', 'Estimate', 'Proportion', 'difference', 'Above', 'Below', 'Ordered', 'Within', 'Share',
-           'Claim', 'combined', 'say_check', 'say_table']
+           'would_decide', 'Estimate', 'Proportion', 'difference', 'Above', 'Below', 'Ordered', 'Within', 'Each',
+           'Share', 'Claim', 'combined', 'say_check', 'say_table']
 
 # %% ../../nbs/engine/verdicts.ipynb #c003
 from collections.abc import Callable
@@ -216,6 +216,15 @@ class Within:
         return [Check(name, values.to_numpy(float), self.low, self.high, self.step)
                 for name, values in scores.items()]
 
+# %% ../../nbs/engine/verdicts.ipynb #rd39b
+@dataclass(frozen=True)
+class Each:
+    "A rule of its own for each score."
+    rules: dict[str, Callable] # score -> rule
+
+    def __call__(self, scores: dict[str, pd.DataFrame]) -> list[Check]:
+        return [check for name, rule in self.rules.items() for check in rule({name: scores[name]})]
+
 # %% ../../nbs/engine/verdicts.ipynb #sh07
 @dataclass(frozen=True)
 class Share:
@@ -237,7 +246,7 @@ class Claim:
     text: str
     paper: str = ""                       # what it reports
     scores: Callable | None = None        # of a study's `Results`: a table for each name
-    rule: Callable[[dict], list] | None = None # `Above`, …
+    rule: Callable[[dict], list] | None = None # `Above`, `Below`, `Ordered`, …
     untested: str | None = None           # why it is not tested
     digits: int = 2                       # in which scores are told
 

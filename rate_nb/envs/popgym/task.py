@@ -122,7 +122,7 @@ class Popgym(Task):
     def __post_init__(self):
         object.__setattr__(self, 'id', short_id(self.id))
         check_fields(self, one_hot=Flag(), noise=Number(0, most=1), labels=Flag())
-        spaces_of(self.id, self.one_hot)
+        if not self.one_hot: spaces_of(self.id, False)  # the package is loaded when needed
 
     @property
     def observation_space(self) -> gym.Space: return spaces_of(self.id, self.one_hot)[0]

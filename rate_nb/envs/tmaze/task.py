@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RIGHT', 'UP', 'LEFT', 'DOWN', 'MOVE_X', 'MOVE_Y', 'OBSERVATION_SPACE', 'ACTION_SPACE', 'WALL', 'FLOOR', 'AGENT',
-           'ARMS', 'ENV_ID', 'TASK', 'corridor_range', 'maze_facts', 'maze_picture', 'TMazeEnv', 'TMazeVectorEnv',
-           'MazeTask', 'TMaze']
+           'ARMS', 'ENV_ID', 'TASK', 'corridor_range', 'maze_facts', 'told', 'maze_picture', 'TMazeEnv',
+           'TMazeVectorEnv', 'MazeTask', 'TMaze']
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c003
 from dataclasses import dataclass
@@ -46,6 +46,14 @@ def maze_facts(
     if balanced: clue = 1 - 2 * ((seeds + episode.astype(np.uint64)) % 2).astype(np.int64)
     return key, clue, length
 
+# %% ../../../nbs/envs/tmaze/task.ipynb #c022u
+def told(
+    clue: int | np.ndarray,  # -1 or 1
+    numbered: bool,
+) -> int | np.ndarray:  # as infos tell it
+    "The cue itself; numbered 0 for -1 (down) and 1 for 1 (up)."
+    return (clue + 1)//2 if numbered else clue
+
 # %% ../../../nbs/envs/tmaze/task.ipynb #c033
 WALL, FLOOR, AGENT = (38, 38, 46), (236, 232, 222), (30, 30, 30)
 ARMS = {1: (230, 159, 0), -1: (86, 180, 233)}  # up orange, down blue: also for the colour-blind
@@ -81,9 +89,10 @@ class TMazeEnv(NumberedEnv):
         self,
         corridor_length: int | tuple[int, int],  # cells to the junction; a pair is a range
         render_mode: str | None = None,  # 'rgb_array' or None
-        balanced: bool = False,  # cues by turns; see `maze_facts`
+        balanced: bool = False, numbered: bool = False,  # see `maze_facts` and `told`
     ):
         self.rules = corridor_range(corridor_length), Flag()('balanced', balanced)
+        self.numbered = Flag()('numbered', numbered)
         self.render_mode = Choice(('rgb_array',), optional=True)('render_mode', render_mode)
 
     def _begin(self):
@@ -108,8 +117,7 @@ class TMazeEnv(NumberedEnv):
         shown, at_junction = self.clue if self.t == 0 else 0, self.x == self.length and self.y == 0
         hiss = noise(self.key, np.array([self.t]))[0]
         return np.array([self.y, shown, at_junction, hiss], dtype=np.float32)
-
-    def _info(self): return {'clue': self.clue, 'corridor_length': self.length}
+    def _info(self): return {'clue': told(self.clue, self.numbered), 'corridor_length': self.length}
     def render(self, cell: int = 12, columns: int = 25): return maze_picture(self, cell, columns)
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c038
@@ -122,9 +130,11 @@ class TMazeVectorEnv(NumpyVectorEnv):
         corridor_length: int | tuple[int, int],  # cells to the junction; a pair is a range
         autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,  # DISABLED: ended rows are frozen
         balanced: bool = False,  # cues by turns; see `maze_facts`
+        numbered: bool = False,  # infos tell the cue as 0 or 1; see `told`
     ):
         super().__init__(num_envs, OBSERVATION_SPACE, ACTION_SPACE, autoreset_mode)
         self.rules = corridor_range(corridor_length), Flag()('balanced', balanced)
+        self.numbered = Flag()('numbered', numbered)
         self.key = np.zeros(num_envs, dtype=np.uint64)
         self.x, self.y, self.clue, self.length = np.zeros((4, num_envs), dtype=np.int64)
 
@@ -145,7 +155,8 @@ class TMazeVectorEnv(NumpyVectorEnv):
         columns = self.y, shown, at_junction, noise(self.key, self.t)
         return np.stack(columns, axis=1).astype(np.float32)
 
-    def tell(self): return {'clue': self.clue, 'corridor_length': self.length}
+    def tell(self):
+        return {'clue': told(self.clue, self.numbered), 'corridor_length': self.length}
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c055
 ENV_ID = 'rate_nb/TMaze-v0'
@@ -175,9 +186,10 @@ class TMaze(MazeTask):
     "Passive T-Maze with corridors of one length, or of lengths drawn from an inclusive range."
     corridor_length: int | tuple[int, int]  # cells from the start to the junction
     balanced: bool = added(False)  # cues by turns, as many up as down; otherwise drawn
+    numbered: bool = added(False)  # an oracle is told 0 for down and 1 for up; otherwise -1 and 1
 
     def __post_init__(self):
-        check_fields(self, corridor_length=_length, balanced=Flag())
+        check_fields(self, corridor_length=_length, balanced=Flag(), numbered=Flag())
 
     @classmethod
     def for_limit(
@@ -185,10 +197,11 @@ class TMaze(MazeTask):
         limit: int,  # the paper's T: steps to the timeout of the longest corridor
         mixed: bool = False,  # draw from all corridors up to the longest
         balanced: bool = False,
+        numbered: bool = False,
     ) -> 'TMaze':
         "The task whose longest corridor has limit - 2 cells."
         longest = Whole(3)('limit', limit) - 2
-        return cls((1, longest) if Flag()('mixed', mixed) else longest, balanced)
+        return cls((1, longest) if Flag()('mixed', mixed) else longest, balanced, numbered)
 
     @property
     def max_steps(self) -> int:

@@ -165,7 +165,7 @@ def _claims(preset): # 2, 3 and 9, as far as they concern ViZDoom-Two-Colors
          scores_of(_BOTH, "OracleDT", "RATE", "DT"), Ordered(7.5)),
         ("2. Noise in place of cached states hurts more than in place of memory tokens",
          "Figure 8, left", _DAMAGE, Ordered(0.)))] + [
-        Claim("3. The same order with pillars that stand for 90 steps (T = 150, Figure 4)",
+        Claim("3. RATE is best with pillars of 90 steps (T = 150, Figure 4)",
               "RATE best", untested="needs data of its own; preset paper has it")]
 
 STUDY = Study("vizdoom", base, METHODS, {"smoke": _SMOKE, "laptop": _LAPTOP, "paper": _PAPER},
