@@ -631,7 +631,7 @@ def recipe() -> recipes.Recipe:
     return recipes.Recipe(**RECIPE, **OPTIONS, data=DATA, training=QUICK)
 
 
-@thing(recipes.DataSpec, num_trajectories=2, chunk=2, stride=1, min_return=0.)
+@thing(recipes.DataSpec, num_trajectories=2, chunk=2, stride=1, min_return=0., min_steps=2)
 def _(**given):
     asked = recipes.DataSpec(**given)
     few = replace(asked, num_trajectories=min(asked.num_trajectories, 2), mirror=False)
@@ -883,7 +883,7 @@ INSIDE = set("""
     cql_losses Critic expectile_loss follow IQL Proposed real_cql_losses RealCQL RealValue Squashed
     Twins cases_of measure_efficiency reader assumptions measure_preservation summary thirds
     judge_claim say_deciding say_number Judged StudyPage
-    join_pictures draw_items
+    join_pictures draw_items Proportion Share
 """.split())
 
 # ---- tests ----

@@ -74,25 +74,35 @@ class DataSpec:
     min_return: float | None = None  # of an episode, or of a chunk where these do not overlap
     mirror: bool = False             # learn from mirror images, too
     prefix: int | None = None        # only the first so many steps of each episode; None: all
+    min_steps: int | None = None     # of an episode, before it is cut; None: all episodes
 
     def __post_init__(self):
         check_fields(self, num_trajectories=Whole(1), seed=Whole(0), mirror=Flag(),
                      chunk=Whole(1, optional=True), stride=Whole(1, most=1, optional=True),
-                     min_return=Number(optional=True), prefix=Whole(1, optional=True))
+                     min_return=Number(optional=True), prefix=Whole(1, optional=True),
+                     min_steps=Whole(1, optional=True))
         if self.stride and not self.chunk:
             raise ValueError("stride is given, and no chunk: give the chunk's steps, too")
 
     def select(self, data: Trajectories # all episodes
               ) -> Trajectories | Windows:
-        "What is learned from. Raises ValueError if nothing earns as much as `min_return`."
+        """What is learned from.
+
+        Raises ValueError if no episode has `min_steps`, or nothing earns `min_return`."""
+        if self.min_steps is not None:
+            data = _enough(data, data.lengths, "min_steps", self.min_steps,
+                           "longest of the data has")
         if self.prefix: data = _beginnings(data, self.prefix)
         if self.chunk and not self.stride: data = data.chunks(self.chunk)
         if self.min_return is not None:
-            if not (enough := data.returns >= self.min_return).any():
-                raise ValueError(f"min_return is {self.min_return}, and the best of the data "
-                                 f"earns {data.returns.max():g}: lower it")
-            data = data.select(enough)
+            data = _enough(data, data.returns, "min_return", self.min_return,
+                           "best of the data earns")
         return data.sliding_windows(self.chunk) if self.stride else data
+
+def _enough(data, values, name, least, most): # trajectories with a value that is no less
+    if not (values >= least).any():
+        raise ValueError(f"{name} is {least}, and the {most} {values.max():g}: lower it")
+    return data.select(values >= least)
 
 def _beginnings(data, steps): # the first chunk of each episode
     chunks = data.chunks(steps)
@@ -262,7 +272,7 @@ def recipe_data(recipe: Recipe, paths: Paths = Paths(), progress: bool = True,
                ) -> tuple[Trajectories | Windows, dict]: # data and manifest
     """The data that a recipe trains on; collected if need be.
 
-    Raises ValueError if nothing of it earns as much as `min_return`."""
+    Raises ValueError if nothing of it earns `min_return`, or has `min_steps`."""
     progress, spec = Flag()("progress", progress), replace(recipe.data, **changes)
     task = recipe_task(recipe, paths)
     if spec.mirror: task = task.mirrored()

@@ -148,9 +148,32 @@ class _Tables(_Costs):
         frame = milestones_frame(self.rows.get(experiment, []), kind)
         return frame if frame.empty else self.study.columns(frame)
 
+# %% ../../nbs/engine/results.ipynb #fi01
+class _Ends(_Tables):
+    "What runs end with, and what planned ones would take."
+    def final(self, experiment: str, kind: str) -> pd.DataFrame: # as `milestones`
+        "The lines of each run's last milestone."
+        frame = self.milestones(experiment, kind)
+        if frame.empty: return frame
+        return frame[frame.iteration == frame.groupby(["name", "seed"]).iteration.transform("max")]
+    def planned_costs(self) -> pd.DataFrame: # experiment, models, iterations, hours
+        "What planned experiments would take, at the rate at which the rows' methods were trained."
+        lines, told = self.recipes, []
+        if lines.empty: return lines
+        sums = lines.groupby("name")[["seconds", "iterations", "testing"]].sum()
+        rate, testing = sums.seconds/sums.iterations, sums.testing/lines.groupby("name").size()
+        for name in self.study.planned:
+            recipes = [recipe for recipe, _ in self.study.plan(name, self.preset)]
+            steps = pd.Series([recipe.training.iterations for recipe in recipes])
+            names = [recipe.name for recipe in recipes]
+            seconds = steps.to_numpy()*rate.reindex(names) + testing.reindex(names)
+            told.append({"experiment": name, "models": len(recipes), "iterations": steps.mean(),
+                         "hours": seconds.sum(skipna=False)/3600})
+        return pd.DataFrame(told).round({"iterations": 0, "hours": 1})
+
 # %% ../../nbs/engine/results.ipynb #c008
 @dataclass(frozen=True)
-class Results(_Tables):
+class Results(_Ends):
     "The rows of a study's experiments; each row has the setting that it was asked in."
     study: Any # a `rate_nb.engine.study.Study`
     preset: str

@@ -6,7 +6,7 @@
 __all__ = ['RELATIVES', 'Plan', 'ELSEWHERE', 'text', 'Method', 'Run', 'Grid', 'grids_of', 'measurement', 'asks', 'Study',
            'through_encoder', 'control', 'study_names', 'find_study', 'ENCODER', 'LAPTOP', 'OTHERS', 'Preset',
            'Published', 'sizes', 'thirds', 'DataSpec', 'Measurement', 'gaps_of', 'scores_of', 'Above', 'Below', 'Claim',
-           'Each', 'Ordered', 'Within', 'TrainingConfig']
+           'Each', 'Ordered', 'Share', 'Within', 'TrainingConfig']
 
 # %% ../../nbs/engine/study.ipynb #c003
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ from .results import Results, gaps_of, note_file, noted, say_ahead, scores_of
 from .rows import read_note, read_row
 from .runs import unanswered
 from .sweeps import only_asked, sweep
-from .verdicts import Above, Below, Claim, Each, Ordered, Within
+from .verdicts import Above, Below, Claim, Each, Ordered, Share, Within
 from ..evaluation import play
 from ..models.sequence_model import accepted_options
 from ..training import TrainingConfig
@@ -36,7 +36,7 @@ from ..training import TrainingConfig
 # what a study is written with, in one place
 _all_ = ["ENCODER", "LAPTOP", "OTHERS", "Preset", "Published", "sizes", "thirds", "DataSpec",
          "Measurement", "gaps_of", "scores_of", "Above", "Below", "Claim", "Each", "Ordered",
-         "Within", "TrainingConfig"]
+         "Share", "Within", "TrainingConfig"]
 
 # %% ../../nbs/engine/study.ipynb #c006
 def text(name: str, value: Any) -> str: # a rule for `check_fields`

@@ -4,18 +4,19 @@
 
 # %% auto #0
 __all__ = ['REPRODUCED', 'NOT_REPRODUCED', 'UNDECIDED', 'NOT_TESTED', 'MOST', 'Variances', 'find_variances', 'Check',
-           'would_decide', 'Estimate', 'difference', 'Above', 'Below', 'Ordered', 'Within', 'Each', 'Claim', 'combined',
-           'say_check', 'say_table']
+           'would_decide', 'Estimate', 'Proportion', 'difference', 'Above', 'Below', 'Ordered', 'Within', 'Each',
+           'Share', 'Claim', 'combined', 'say_check', 'say_table']
 
 # %% ../../nbs/engine/verdicts.ipynb #c003
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from ..core.checks import Number, Whole
+from ..evaluation import success_interval
 
 # %% ../../nbs/engine/verdicts.ipynb #c006
 @dataclass(frozen=True)
@@ -137,6 +138,25 @@ class Estimate(Check):
         if times > MOST: return f"a tie: not even {MOST} times the runs would decide"
         return f"{times} times the runs would decide"
 
+# %% ../../nbs/engine/verdicts.ipynb #sh02
+@dataclass(frozen=True)
+class Proportion(Check):
+    "A share of training seeds, `values` (seeds, 1) of zeros and ones, with Wilson's interval."
+    @property
+    def interval(self) -> tuple[float, float]: # NaN for a single seed
+        "Of the share, 95%."
+        if len(self.values) < 2: return np.nan, np.nan
+        return success_interval(int(self.values.sum()), len(self.values))
+
+    def remedy(self) -> str:
+        "How many seeds would decide, if the share stayed as it is, rounded."
+        if len(self.values) < 2: return "a single seed decides nothing"
+        for seeds in range(len(self.values) + 1, MOST + 1):
+            successes = np.arange(seeds) < round(self.mean*seeds)
+            if replace(self, values=successes[:, None].astype(float)).verdict != UNDECIDED:
+                return f"{seeds} seeds would decide"
+        return f"a tie: not even {MOST} seeds would decide"
+
 # %% ../../nbs/engine/verdicts.ipynb #rd31
 def difference(one: pd.DataFrame, # a row for each seed, a column for each episode
                other: pd.DataFrame, # of the same episodes
@@ -204,6 +224,20 @@ class Each:
 
     def __call__(self, scores: dict[str, pd.DataFrame]) -> list[Check]:
         return [check for name, rule in self.rules.items() for check in rule({name: scores[name]})]
+
+# %% ../../nbs/engine/verdicts.ipynb #sh07
+@dataclass(frozen=True)
+class Share:
+    "Of each score, the share of training seeds at the level or above lies in a region."
+    level: float # of a seed's mean
+    low: float = -np.inf
+    high: float = np.inf
+
+    def __call__(self, scores: dict[str, pd.DataFrame]) -> list[Check]:
+        level = Number()("level", self.level)
+        return [Proportion(f"{name}: share of seeds at {level:g}",
+                           (values.mean(axis=1) >= level).to_numpy(float)[:, None],
+                           self.low, self.high) for name, values in scores.items()]
 
 # %% ../../nbs/engine/verdicts.ipynb #c024
 @dataclass(frozen=True)
