@@ -53,7 +53,8 @@ DRY_RUNS = {
         "mujoco", "robots", "episodes", "origins", "stages", "stage_steps")),
     "retrieval": DryRun("figure 12"),
     "tmaze": DryRun("figure 5", test=dict(limits=(150, 450))),
-    "vizdoom": DryRun("figure 3", test={"episodes": dict(max_steps=120)})}
+    "vizdoom": DryRun("figure 3", test={"episodes": dict(max_steps=120)},
+                      extra=dict(side=1, few=1))}
 
 
 def test_all_studies_are_tried(): assert list(DRY_RUNS) == study_names()
