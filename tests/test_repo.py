@@ -301,7 +301,7 @@ def test_the_package_says_where_it_comes_from(told):
     links = re.findall(r"(!?)\[[^\]]*\]\(([^)\s]+)\)", description)
     assert all(link.startswith(("https://", "#")) for _, link in links)
     ours = [(mark, link.removeprefix(address)) for mark, link in links if link.startswith(address)]
-    assert len(ours) > 100
+    assert len(ours) > 20
     for mark, link in ours:
         kind = "raw" if mark else "blob"
         assert (ROOT/link.removeprefix(f"/{kind}/{settings['branch']}/")).exists(), link

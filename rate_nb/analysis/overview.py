@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SILENT', 'TITLES', 'FIGURES', 'TABLES', 'ITEMS', 'DRAWN', 'IN_PART', 'NOT_YET', 'ORDER', 'Judged', 'say_deciding',
            'judge_claim', 'StudyPage', 'read_study', 'read_all', 'Item', 'say_parameters', 'claims_of', 'state_of',
-           'say_counts', 'say_number', 'seeds_of_lines', 'say_held', 'items_table', 'claims_table', 'join_pictures',
-           'draw_item', 'say_missing', 'draw_items']
+           'say_counts', 'say_number', 'seeds_of_lines', 'say_held', 'items_table', 'claims_table', 'draw_item',
+           'say_missing', 'draw_items']
 
 # %% ../../nbs/analysis/overview.ipynb #c003
 from collections.abc import Callable
@@ -16,10 +16,8 @@ from pathlib import Path
 from textwrap import fill
 
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 
 from .efficiency import count_parameters
 from ..core.checks import Whole, label
@@ -27,6 +25,7 @@ from ..engine.comparison import stored_results
 from ..engine.figures import VERDICTS
 from ..engine.recipes import Paths
 from ..engine.results import Results
+from ..engine.style import join_pictures
 from ..engine.study import find_study, study_names
 from ..engine.verdicts import (
     NOT_REPRODUCED, NOT_TESTED, REPRODUCED, UNDECIDED, Check, Claim, say_check)
@@ -346,19 +345,6 @@ def claims_table(
                  for line in page.claims]
     return _table(['claim', 'paper', 'verdict', 'difference, 95% interval and margin', 'seeds'],
                   rows)
-
-# %% ../../nbs/analysis/overview.ipynb #c038
-def join_pictures(
-    files: list[Path],
-    width: int = 440,  # pixels
-) -> np.ndarray:  # (height, width, 3) uint8
-    "Pictures below each other, as wide as each other."
-    width, parts = Whole(1, most=10_000)('width', width), []
-    for file in files:
-        picture = Image.open(file).convert('RGB')
-        height = max(1, round(picture.height*width/picture.width))
-        parts.append(np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS)))
-    return np.concatenate(parts)
 
 # %% ../../nbs/analysis/overview.ipynb #c038b
 def draw_item(ax: Axes, item: Item, pages: dict[str, StudyPage]) -> None:

@@ -63,6 +63,16 @@ def options(what: str, # the name of these options, for errors
     if not isinstance(value, dict): raise TypeError(f"{what} is {value!r}: give a dict of options")
     return plain(what, value)
 
+# %% ../../nbs/engine/recipes.ipynb #c010h
+def _enough(data, values, name, least, most): # trajectories with a value that is no less
+    if not (values >= least).any():
+        raise ValueError(f"{name} is {least}, and the {most} {values.max():g}: lower it")
+    return data.select(values >= least)
+
+def _beginnings(data, steps): # the first chunk of each episode
+    chunks = data.chunks(steps)
+    return chunks.select(np.isin(chunks.starts, data.starts))
+
 # %% ../../nbs/engine/recipes.ipynb #c010
 @dataclass(frozen=True)
 class DataSpec:
@@ -98,15 +108,6 @@ class DataSpec:
             data = _enough(data, data.returns, "min_return", self.min_return,
                            "best of the data earns")
         return data.sliding_windows(self.chunk) if self.stride else data
-
-def _enough(data, values, name, least, most): # trajectories with a value that is no less
-    if not (values >= least).any():
-        raise ValueError(f"{name} is {least}, and the {most} {values.max():g}: lower it")
-    return data.select(values >= least)
-
-def _beginnings(data, steps): # the first chunk of each episode
-    chunks = data.chunks(steps)
-    return chunks.select(np.isin(chunks.starts, data.starts))
 
 # %% ../../nbs/engine/recipes.ipynb #rd16
 @dataclass(frozen=True)

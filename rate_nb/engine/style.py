@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OKABE_ITO', 'METHOD_COLOURS', 'FURTHER_COLOURS', 'MARKERS', 'TITLE_HEIGHT', 'GAP', 'method_colours', 'assign_colours',
-           'set_style', 'mark_mixed', 'save_figure', 'video_page', 'save_video']
+           'set_style', 'mark_mixed', 'save_figure', 'join_pictures', 'video_page', 'save_video']
 
 # %% ../../nbs/engine/style.ipynb #c003
 import hashlib
@@ -109,6 +109,19 @@ def save_figure(
             fig.savefig(temporary, format=suffix, dpi=150, bbox_inches='tight',
                         metadata=dates.get(suffix))
     return paths
+
+# %% ../../nbs/engine/style.ipynb #jp02
+def join_pictures(
+    files: list[Path],
+    width: int = 440,  # pixels
+) -> np.ndarray:  # (height, width, 3) uint8
+    "Pictures below each other, as wide as each other."
+    width, parts = Whole(1, most=10_000)('width', width), []
+    for file in files:
+        picture = Image.open(file).convert('RGB')
+        height = max(1, round(picture.height*width/picture.width))
+        parts.append(np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS)))
+    return np.concatenate(parts)
 
 # %% ../../nbs/engine/style.ipynb #c051
 TITLE_HEIGHT, GAP = 14, 4  # pixels above each episode, and to its right

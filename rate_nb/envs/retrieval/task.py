@@ -170,8 +170,7 @@ class Retrieval(Task):
     def make_vector_env(self, num_envs: int, autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP
                        ) -> RetrievalVectorEnv:
         "Environments side by side, in numpy."
-        return RetrievalVectorEnv(num_envs, self.episode_length, autoreset_mode,
-                                  self.length_step)
+        return RetrievalVectorEnv(num_envs, self.episode_length, autoreset_mode, self.length_step)
 
     def make_expert(self):
         "The oracle, a `RetrievalExpert`."
