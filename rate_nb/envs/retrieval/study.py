@@ -23,6 +23,9 @@ METHODS = {"RATE": Method("rate"), "DT": Method("dt"),
 
 EPISODES = 1_000_000 # seed of the first test episode; the same episodes for all models
 
+def _at(length, lengths): # options of a test at one length, over those of the training's task
+    return Retrieval(length).options() | (dict(length_step=1) if lengths == "three" else {})
+
 def base(preset: Preset,
          lengths: str = "mixed", # or "one": T; or "three": K − 1, 2K − 1 and 3K − 1
          longer: bool = False, # train as `longer` in the preset's `extra`, if it has that
@@ -30,7 +33,7 @@ def base(preset: Preset,
     "Episodes of up to T steps, in three segments; two probabilities are followed while it learns."
     T, test = preset.extra["length"], preset.test
     asked = dict(episodes=test["recall"], seed=EPISODES)
-    ask = [["recall", Retrieval(length).options() | asked] for length in (T, 2*T)]
+    ask = [["recall", _at(length, lengths) | asked] for length in (T, 2*T)]
     K = T//3
     known = {"mixed": ((preset.extra["shortest"], T),), "one": (T,), "three": ((K - 1, T - 1), K)}
     task = Retrieval(*choose("lengths", known, lengths))
@@ -64,7 +67,8 @@ def play_at(preset, run=None) -> list[Measurement]:
     "How often does it succeed in episodes of these lengths, when the coin begins?"
     asked = dict(episodes=preset.test["episodes"], seed=EPISODES)
     lengths = [multiple*preset.extra["length"] for multiple in preset.test["multiples"]]
-    return [Measurement("prompted play", Retrieval(length).options() | asked) for length in lengths]
+    trained = run.setting.get("lengths") if run else None
+    return [Measurement("prompted play", _at(length, trained) | asked) for length in lengths]
 
 EXPERIMENTS = {
     "figure 12": Grid(("RATE", "DT"), play_at),
