@@ -13,7 +13,7 @@ import pytest
 import torch
 from rate_nb.engine.recipes import Measurement, Paths, Recipe, build_model, recipe_data
 from rate_nb.engine.runs import trained_model
-from rate_nb.engine.study import Preset, Study, find_study, study_names
+from rate_nb.engine.study import Preset, Study, find_study, grids_of, study_names
 from rate_nb.models.sequence_model import SequenceModel
 from rate_nb.paper import load_table, unused_parameters
 from rate_nb.training import train
@@ -34,8 +34,15 @@ class DryRun:
         paper, test = study.presets["paper"], dict(study.presets["smoke"].test)
         for name, changes in self.test.items():
             test[name] = test[name] | changes if isinstance(changes, dict) else changes
+        extra = paper.extra | self.extra | dict.fromkeys(numbers_of_seeds(study), 1)
         return replace(paper, data=replace(paper.data, num_trajectories=self.episodes), test=test,
-                       train=replace(paper.train, **BRIEF), extra=paper.extra | self.extra, seeds=1)
+                       train=replace(paper.train, **BRIEF), extra=extra, seeds=1)
+
+
+def numbers_of_seeds(study: Study) -> set[str]:
+    "By which names the grids of a study ask for a number of seeds."
+    grids = [grid for one in (study.experiments | study.planned).values() for grid in grids_of(one)]
+    return {grid.seeds for grid in grids if isinstance(grid.seeds, str)}
 
 
 def local_data(name: str, *kept: str) -> dict:
@@ -53,8 +60,7 @@ DRY_RUNS = {
         "mujoco", "robots", "episodes", "origins", "stages", "stage_steps")),
     "retrieval": DryRun("figure 12"),
     "tmaze": DryRun("figure 5", test=dict(limits=(150, 450))),
-    "vizdoom": DryRun("figure 3", test={"episodes": dict(max_steps=120)},
-                      extra=dict(side=1, few=1))}
+    "vizdoom": DryRun("figure 3", test={"episodes": dict(max_steps=120)})}
 
 
 def test_all_studies_are_tried(): assert list(DRY_RUNS) == study_names()

@@ -107,7 +107,8 @@ class StudyPage:
     def cost(self) -> str: return f'{self.hours:.1f} h' if self.runs else '–'
 
 # %% ../../nbs/analysis/overview.ipynb #c012b
-TITLES = {'tmaze': 'T-Maze', 'retrieval': 'Action Associative Retrieval',
+TITLES = {'tmaze': 'T-Maze', 'ablations': 'Ablations on T-Maze',
+          'retrieval': 'Action Associative Retrieval',
           'vizdoom': 'ViZDoom-Two-Colors', 'minigrid': 'Minigrid-Memory',
           'memory_maze': 'Memory Maze', 'popgym': 'POPGym', 'mujoco': 'MuJoCo', 'atari': 'Atari',
           'efficiency': 'Time, latency and memory'}  # studies in the order in which they are told
@@ -171,9 +172,9 @@ def say_parameters() -> str:
                      for line in counts.itertuples())
 
 # %% ../../nbs/analysis/overview.ipynb #c021
-_ABLATIONS = ('one of the ablations (noise mix, memory tokens, valve heads, curriculum, K and N, '
-              'feed-forward, layers, heads, width); no experiment of ours yet')
-_ablation = partial(Item, shows='an ablation', studies=('tmaze',), missing=_ABLATIONS)
+_ABLATIONS = ('one of the ablations (memory tokens, valve heads, curriculum, K and N, '
+              'feed-forward, layers, heads, width); planned')
+_ablation = partial(Item, shows='an ablation', studies=('ablations',), missing=_ABLATIONS)
 
 # %% ../../nbs/analysis/overview.ipynb #c021b
 FIGURES = (
@@ -183,7 +184,7 @@ FIGURES = (
          ('vizdoom/fig3_return_by_pillar', 'vizdoom/fig3_by_target'),
          ('3. RATE has', '3. RATE\'s', '3. DT earns')),
     Item('Figure 4', 'ViZDoom: pillars of 90 steps', ('vizdoom',), claims=('90 steps',),
-         missing='pillars of 90 steps need data of their own'),
+         missing='pillars of 90 steps, with data of their own; planned'),
     Item('Figure 5', 'T-Maze: success by test length', ('tmaze',),
          ('tmaze/fig5_success_by_length',),
          ('(T ≤ 30)', '1. RATE still', 'detached', '1. DT', '1. TrXL', '1. RMT')),
@@ -199,7 +200,9 @@ FIGURES = (
     Item('Figure 12', 'Retrieval: recall through training', ('retrieval',),
          ('retrieval/fig12_probabilities', 'retrieval/fig12_sum'),
          ('RATE remembers', 'DT remembers', 'DT does not', 'DT\'s', 'RATE succeeds')),
-    _ablation('Figure 13'), _ablation('Figure 14'), _ablation('Figure 16'),
+    Item('Figure 13', 'T-Maze: noise mixed into the memory', ('ablations',),
+         ('ablations/fig13_noise',), ('2. ', 'Figure 13')),
+    _ablation('Figure 14'), _ablation('Figure 16'),
     Item('Figure 17', 'T-Maze: success by valve', ('tmaze',), ('tmaze/table6_valves',), ('4. ',)),
     *(_ablation(f'Figure {number}') for number in range(18, 23)))
 
@@ -215,8 +218,8 @@ TABLES = (
          'HalfCheetah, and D4RL\'s own files'),
     Item('Table 4', 'Atari: scores', ('atari',), ('atari/table4_scores',), ('8. ',),
          'Qbert and Seaquest, and DQN-replay'),
-    Item('Table 5', 'OracleDT, RATE and DT', ('vizdoom',), ('vizdoom/fig3_return_by_pillar',),
-         ('9. ',), 'T-Maze\'s OracleDT'),
+    Item('Table 5', 'OracleDT, RATE and DT', ('vizdoom', 'tmaze'),
+         ('vizdoom/fig3_return_by_pillar',), ('9. ',)),
     Item('Table 6', 'T-Maze: five valves', ('tmaze',), ('tmaze/table6_valves',), ('4. ',)),
     Item('Table 9', 'POPGym: return at each id', ('popgym',), ('popgym/good',), ('7. ',), _POOR),
     Item('Table 12', 'parameters of RATE', ('efficiency',), number=say_parameters),
