@@ -126,11 +126,11 @@ EXPERIMENTS = {
     "residual": Grid(("RATE, double residual",), play_at, seeds="few"),
     "figure 6": [Grid(("RATE", "DT", "BC-LSTM"), play_at, lambda p: p.extra["short"], seeds="one"),
                  Grid(("RATE",), play_at, lambda p: p.extra["long_rate"], seeds="one"),
-                 Grid(("DT", "BC-LSTM"), play_at, lambda p: p.extra["long"], seeds="one")]}
+                 Grid(("DT", "BC-LSTM"), play_at, lambda p: p.extra["long"], seeds="one")],
+    "preservation": Grid(tuple(VALVES.values()), _preservation, seeds="few", shifted=True),
+    "table 5": Grid(TABLE_5, _even("told"), seeds="few", shifted=True)}
 
 PLANNED = {
-    "preservation": Grid(tuple(VALVES.values()), _preservation, seeds="few", shifted=True),
-    "table 5": Grid(TABLE_5, _even("told"), seeds="few", shifted=True),
     "long, ELMUR": Grid(("ELMUR",), lambda p, run: _far(p, run, **_EVEN), shifted=True)}
 
 # %% ../../../nbs/envs/tmaze/study.ipynb #c018
