@@ -391,6 +391,7 @@ def draw_items(
     drawn = [item for item in ITEMS if state_of(item, pages)[0] != NOT_YET]
     rows = max(1, -(-len(drawn)//columns))
     fig, axes = plt.subplots(rows, columns, figsize=(2.3*columns, 2.4*rows + 1), squeeze=False)
+    fig.get_layout_engine().set(hspace=0.1) # marks below a picture, and the next title
     for ax in axes.flat: ax.axis('off')
     for ax, item in zip(axes.flat, drawn, strict=False): draw_item(ax, item, pages)
     handles = [plt.Line2D([], [], color=colour, linestyle='none', markersize=8,
