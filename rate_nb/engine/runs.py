@@ -178,6 +178,15 @@ def _new_row(recipe, training): # without answers
            "processor": made.get("processor"), "commit": made.get("commit")}
     return row | {"code": code_of(row)}
 
+def _check_same(row, training, name): # the weights of the row's answers, and these
+    before, now = ([line["loss"] for line in told["history"] if "loss" in line]
+                   for told in (row["training"], training))
+    if before != now:
+        raise ValueError(f"{name} has answers of other weights: trained again here, the last loss "
+                         f"is {now[-1]:.6g}, and the row's {before[-1]:.6g}. Another processor or "
+                         "another version of torch does that. Give another folder, or delete the "
+                         "row to have all its questions asked again")
+
 def _add_answer(path, row, question, model, recipe, paths):
     made, start = _made(recipe), time.perf_counter()
     with PeakMemory() as memory: answer = measure(question, model, recipe, paths)
@@ -195,7 +204,8 @@ def run(recipe: Recipe,
     """Train and measure whatever the store does not hold yet, and return the row.
 
     While another process runs the same recipe, it waits for it. Raises ValueError as `check_run`,
-    and for a row of uncommitted code in the project's own results, before it begins."""
+    for a row of uncommitted code in the project's own results, before it begins, and for a new
+    question to a row whose weights are gone and come out otherwise when they are trained again."""
     progress, path = Flag()("progress", progress), paths.row(recipe)
     torch.set_num_threads(1)
     if unanswered(recipe, measurements, paths) != []:
@@ -210,6 +220,7 @@ def _complete(recipe, measurements, paths, progress): # while no other process r
     model, training = _trained(recipe, paths, progress)
     row = _new_row(recipe, training)
     if missing is None: write_row(path, row)
+    else: _check_same(read_row(path), training, path.name)
     for question in measurements if missing is None else missing:
         _add_answer(path, row, question, model, recipe, paths)
 
