@@ -156,6 +156,7 @@ class _Ends(_Tables):
         frame = self.milestones(experiment, kind)
         if frame.empty: return frame
         return frame[frame.iteration == frame.groupby(["name", "seed"]).iteration.transform("max")]
+
     def planned_costs(self) -> pd.DataFrame: # experiment, models, iterations, hours
         "What planned experiments would take, at the rate at which the rows' methods were trained."
         lines, told = self.recipes, []
