@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help tmaze repro unknown-study test test-slow nbdev-test renderer lab notebooks readme
-.PHONY: test-python docs book
+.PHONY: test-python docs book check-docs
 
 PYTHON ?= python3.11
 VENV   ?= .venv
@@ -23,6 +23,7 @@ help:
 	@echo "make lab        open the course in JupyterLab, at another port by make lab PORT=8899"
 	@echo "make notebooks  modules from notebooks, notebooks cleaned, README.md and Colab cells renewed"
 	@echo "make docs       the course as a book of web pages"
+	@echo "make check-docs read it in a browser: errors, contrast, narrow screens, search"
 
 # ---- setting up: an empty environment, then one stamp file for each set of packages ----
 
@@ -39,13 +40,16 @@ $(VENV)/installed-%: constraints.txt setup.py settings.ini | $(BIN)/python
 	$(BIN)/python -m pip install -qq -c constraints.txt --no-build-isolation -e '.$(if $(filter base,$*),,[$*])'
 	@touch $(VENV)/installed-base $@
 
-# Memory Maze draws without a screen, by two system libraries that pip cannot bring
+# system libraries and programs, which pip cannot bring: $(call apt,names)
+apt = as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
+	$$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -qq -y --no-install-recommends $(1) >/dev/null
+
+# Memory Maze draws without a screen
 LIBRARIES := $(shell sed -n 's/^apt_memory_maze = //p' settings.ini)
 renderer: $(VENV)/installed-dev
 	@$(BIN)/python -c 'import sys; from ctypes.util import find_library as found; sys.exit(not (found("EGL") and found("GL")))' || \
-	  { echo "Installing $(LIBRARIES), by which Memory Maze draws"; \
-	    as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
-	    $$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(LIBRARIES) >/dev/null; } || \
+	  { echo "Installing $(LIBRARIES), by which Memory Maze draws"; $(call apt,$(LIBRARIES)); } || \
 	  echo "That failed: have $(LIBRARIES) installed, or the tests of Memory Maze will"
 
 # ---- the main job ----
@@ -84,7 +88,7 @@ test: $(VENV)/installed-dev renderer
 
 test-slow: export OMP_NUM_THREADS := 1
 test-slow: export MPLBACKEND := agg
-test-slow: $(VENV)/installed-dev renderer docs
+test-slow: $(VENV)/installed-dev renderer check-docs
 	$(BIN)/python -m pytest tests -m slow --durations=8 -ra $(TESTS)
 
 nbdev-test: $(VENV)/installed-dev renderer
@@ -117,3 +121,9 @@ docs:
 
 book: $(VENV)/installed-docs
 	$(BIN)/python docs/book.py
+
+check-docs: docs
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	  { echo "Installing chromium, which reads the book"; $(call apt,chromium); } || \
+	  echo "That failed: have chromium installed"
+	$(VENV)-docs/bin/python docs/check.py

@@ -12,6 +12,7 @@ import pytest
 from conftest import ROOT, all_notebooks, notebook_id
 
 sys.path.insert(0, str(ROOT/"docs"))
+import api
 import book
 import generate
 
@@ -132,18 +133,42 @@ def test_commands_in_prose_exist(path):
     assert not missing, f"there is no {', '.join(missing)}"
 
 
-# ---- the book's API tables ----
+# ---- the book ----
 
-def test_public_names_are_in_the_book():
-    "Methods stand in their class, so a table for each function and class shows all of them."
-    for path in generate.notebooks(ROOT):
-        exported = [cell.source for cell in cells(path, "code")
-                    if cell.source.startswith("#| export")]
-        wanted = {name for source in exported for name in book.public_names(source)}
-        text = "\n".join(cell.source for cell in book.page(path).cells
-                         if cell.cell_type == "markdown")
-        lacking = wanted - set(re.findall(r"^### (\w+)$", text, re.MULTILINE))
-        assert not lacking, f"not in the book: {', '.join(sorted(lacking))}"
+def prose_of(notebook) -> str:
+    "All Markdown cells of a notebook."
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def test_contents_name_every_notebook():
+    parts = book.contents()["parts"]
+    files = [chapter["file"] for part in parts for chapter in part["chapters"]]
+    wanted = [notebook_id(path) for path in generate.notebooks(ROOT)]
+    assert sorted(files) == sorted([*wanted, "glossary", "names", "troubleshooting"])
+
+
+@each_notebook
+def test_pages_keep_all_headings(path):
+    titles = re.compile(r"^#+ .+$", re.MULTILINE)
+    wanted = titles.findall(prose_of(nbformat.read(path, as_version=4)))
+    assert set(wanted) <= set(titles.findall(prose_of(book.page(path))))
+
+
+@each_on_colab
+def test_public_names_are_in_the_book(path):
+    "A table for each function and class, and one for each of a class's own methods."
+    exported = [cell.source for cell in cells(path, "code")
+                if cell.source.startswith("#| export")]
+    wanted = {name for source in exported for name in api.public_names(source)}
+    titles = set(re.findall(r"^####? ([\w.]+)$", prose_of(book.page(path)), re.MULTILINE))
+    assert wanted <= titles, f"not in the book: {', '.join(sorted(wanted - titles))}"
+
+
+def test_methods_are_in_the_book():
+    titles = re.findall(r"^#### (.+)$", prose_of(book.page(ROOT/"nbs/course/09_acting.ipynb")),
+                        re.MULTILINE)
+    assert {"Agent.act", "Agent.reset"} <= set(titles)
+    assert "| [`Agent.act`](#method-rate_nb.acting-Agent-act) |" in book.api().index()
 
 
 def test_public_names_of_a_cell():
@@ -154,7 +179,29 @@ def _hidden(self: Box): pass
 @dispatch
 def table(kind: Box): pass
 colour = 1"""
-    assert book.public_names(source) == ["Box", "pack", "table"]
+    assert api.public_names(source) == ["Box", "pack", "table"]
+
+
+def test_names_in_prose_become_links():
+    text = ("## `make_task`\n\nSee `make_task` and `play`.\n\n```\n`make_task`\n```\n\n"
+            "[`make_task`](a)")
+    link = "[`make_task`](#function-rate_nb.engine.tasks-make_task)"
+    assert book.api().linked(text) == text.replace("See `make_task`", f"See {link}")
+
+
+def test_links_in_the_book_and_out_of_it():
+    lesson, text = ROOT/"nbs"/"course"/"06_memory.ipynb", "[a]({}) "
+    links = ["../index.ipynb#The-Map", "#The-End", "https://a.org/B", "../../README.md#A",
+             "../../results/a.png"]
+    web = generate.read_settings(ROOT)["git_url"] + "/blob/main/README.md#A"
+    assert book.book_links("".join(map(text.format, links)), lesson) == "".join(map(text.format, [
+        "../index.ipynb#the-map", "#the-end", "https://a.org/B", web, "../results/a.png"]))
+
+
+def test_pictures_have_words():
+    cells = [nbformat.v4.new_markdown_cell("## How *long*\n\nA [valve](x.ipynb) keeps. It is old."),
+             nbformat.v4.new_code_cell("draw()")]
+    assert book.alternative(cells, 1) == "Figure: How *long*. A valve keeps."
 
 
 # ---- Colab ----

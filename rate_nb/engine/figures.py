@@ -363,9 +363,9 @@ def draw_points(
                     markerfacecolor='none', label=f'{found.name}, paper', **look)
 
 # %% ../../nbs/engine/figures.ipynb #c044
-VERDICTS = {'reproduced': ('✔', '#009E73'), 'not reproduced': ('✘', '#D55E00'),
-            'undecided': ('?', '#0072B2'), 'not tested': ('○', '#7F7F7F'),
-            'none at smoke': ('–', '#7F7F7F')}
+VERDICTS = {'reproduced': ('✔', '#00795A'), 'not reproduced': ('✘', '#B84F00'),
+            'undecided': ('?', '#0072B2'), 'not tested': ('○', '#6B6B6B'),
+            'none at smoke': ('–', '#6B6B6B')}
 
 
 def verdict_table(
