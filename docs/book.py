@@ -20,6 +20,7 @@ from generate import ROOT, notebooks, read_settings
 BOOK, DOCS = ROOT/"_proc", ROOT/"_docs"
 NBS = ROOT/"nbs"
 LEVELS = {"course": "introductory", "core": "advanced", "engine": "advanced"}  # else intermediate
+HELP = ["all_results", "glossary", "names", "troubleshooting"]  # pages that are no notebooks
 WORDS, LINES = 200, 20  # that are read in a minute: of prose, and of code
 
 
@@ -144,7 +145,7 @@ def contents() -> dict:
     (floors,) = [text for text in texts if text.startswith("**")]
     parts = re.findall(r"\*\*(.+?)\*\*\n(.*?)(?=\n\*\*|\Z)", floors, re.DOTALL)
     links = {caption: re.findall(r"\]\(([^):]+)\.ipynb\)", text) for caption, text in parts}
-    links["Help"] = ["glossary", "names", "troubleshooting"]
+    links["Help"] = HELP
     return {"format": "jb-book", "root": "index", "parts": [
         {"caption": caption, "chapters": [{"file": file} for file in chapters]}
         for caption, chapters in links.items()]}
@@ -171,6 +172,11 @@ def settings() -> dict:
             "suppress_warnings": ["myst.header", "misc.highlighting_failure"]}}}
 
 
+BROWSER = """# All results
+
+<p><a href="results.html">The results browser</a> is a page of its own: every trained model whose
+row is kept, in a table to sort and filter; learning curves of those you choose; every figure.</p>
+"""
 MATHJAX = ("tex-chtml.js", "input/tex/extensions", "output/chtml/fonts")  # what formulas need
 
 
@@ -189,7 +195,7 @@ def write_sources() -> None:
         nbformat.write(page(path), target)
     glossary = (ROOT/"docs"/"glossary.md").read_text(encoding="utf-8").replace("../nbs/", "")
     pages = {"troubleshooting": troubleshooting.page(ROOT/"rate_nb"), "names": api().index(),
-             "glossary": glossary}
+             "glossary": glossary, "all_results": BROWSER}
     for name, text in pages.items(): (BOOK/f"{name}.md").write_text(text, encoding="utf-8")
     for picture in (ROOT/"results").rglob("*.png"): copy_to(picture, BOOK/picture.relative_to(ROOT))
     for name in ("book.css", "icon.svg"): copy_to(ROOT/"docs"/name, BOOK/"_static"/name)
@@ -211,6 +217,8 @@ def add_files(html: Path) -> None:
 
 
 if __name__ == "__main__":
+    from browser import write_browser  # needs what only the extra docs brings
+
     write_sources()
     shutil.rmtree(DOCS, ignore_errors=True)  # or pages of notebooks that are gone would stay
     command = [Path(sys.executable).with_name("jupyter-book"), "build", BOOK, "--quiet"]
@@ -218,4 +226,5 @@ if __name__ == "__main__":
                    check=True)
     html = DOCS/"_build"/"html"
     add_files(html)
+    write_browser(ROOT/"results", html)
     print(f"The book: {html.relative_to(ROOT)}/index.html")

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Thread
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 HTML, SHOTS = ROOT/"_docs"/"_build"/"html", ROOT/"_docs"/"screenshots"
@@ -110,6 +110,28 @@ def search(page: Page, address: str, word: str, wanted: str) -> list[str]:
     return [] if found else [f"search for {word!r} finds {len(links)} pages, not {wanted}"]
 
 
+def check_browser(page: Page) -> list[str]:
+    "Whether the results browser, opened as a file, shows all rows, filters, and draws curves."
+    rows = len([*(ROOT/"results").glob("*/*/*-s*-*.json")])
+    page.goto((HTML/"results.html").as_uri())
+    def expect(number, after): # runs that are told of
+        try:
+            page.wait_for_function("number => document.querySelector('#told').innerText"
+                                   ".includes(` ${number} runs`)", arg=number, timeout=20_000)
+        except TimeoutError:
+            return [f"results.html, {after}: {page.inner_text('#told')!r} instead of {number} runs"]
+        return []
+    faults = expect(rows, "opened")
+    page.locator("thead input").nth(0).press_sequentially("tmaze")
+    faults += expect(len([*(ROOT/"results"/"tmaze").glob("*/*-s*-*.json")]), "filtered by study")
+    page.click("#runs tbody tr:nth-child(2)")
+    faults += expect(1, "with one run chosen")
+    figures = page.locator("#figures figure:visible").count()
+    if figures != len([*(ROOT/"results"/"tmaze"/"figures").glob("*.png")]):
+        faults.append(f"results.html shows {figures} figures of T-Maze")
+    return faults
+
+
 def check_book() -> list[str]:
     "Every fault of every page, a line each."
     pages = [path.relative_to(HTML) for path in sorted(HTML.rglob("*.html"))
@@ -134,6 +156,7 @@ def check_book() -> list[str]:
                     page.screenshot(path=SHOTS/f"{name.replace('/', '-')}-{kind}.png")
         for word, wanted in SEARCHES.items(): faults += search(wide, address, word, wanted)
         wide.screenshot(path=SHOTS/"search.png")
+        faults += check_browser(watched(browser, "file://", faults, viewport=WIDE))
     print(f"{len(pages)} pages read; pictures in {SHOTS.relative_to(ROOT)}")
     return list(dict.fromkeys(faults))
 

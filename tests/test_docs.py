@@ -144,7 +144,7 @@ def test_contents_name_every_notebook():
     parts = book.contents()["parts"]
     files = [chapter["file"] for part in parts for chapter in part["chapters"]]
     wanted = [notebook_id(path) for path in generate.notebooks(ROOT)]
-    assert sorted(files) == sorted([*wanted, "glossary", "names", "troubleshooting"])
+    assert sorted(files) == sorted([*wanted, *book.HELP])
 
 
 @each_notebook
