@@ -20,7 +20,8 @@ help:
 	@echo "make test       all tests but the slow ones"
 	@echo "make test-slow  the slow tests: the book and its links, wheels, preset paper, changed code"
 	@echo "make test-python PYTHON=python3.13: base install and a small T-Maze study by another Python"
-	@echo "make lab        open the course in JupyterLab, at another port by make lab PORT=8899"
+	@echo "make lab        open the course in JupyterLab, at another port by make lab PORT=8899;"
+	@echo "                arguments of its own by ARGS=--no-browser"
 	@echo "make notebooks  modules from notebooks, notebooks cleaned, README.md and Colab cells renewed"
 	@echo "make docs       the course as a book of web pages"
 	@echo "make check-docs read it in a browser: errors, contrast, narrow screens, search"
@@ -105,7 +106,7 @@ test-python:
 ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 lab: $(VENV)/installed-lab
 	$(BIN)/jupyter lab --ServerApp.root_dir='$(CURDIR)' --port=$(PORT) $(ALLOW_ROOT) \
-	  --LabApp.default_url=/lab/tree/nbs/index.ipynb
+	  --LabApp.default_url=/lab/tree/nbs/course/01_paper.ipynb $(ARGS)
 
 notebooks: $(VENV)/installed-dev
 	$(BIN)/nbdev_export
