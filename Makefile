@@ -105,7 +105,8 @@ test-python:
 # the whole repository is served, for notebooks show pictures of results/
 ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 lab: $(VENV)/installed-lab
-	$(BIN)/jupyter lab --ServerApp.root_dir='$(CURDIR)' --port=$(PORT) $(ALLOW_ROOT) \
+	JUPYTER_CONFIG_PATH="$(CURDIR)/docs/lab:$${JUPYTER_CONFIG_PATH:-}" \
+	  $(BIN)/jupyter lab --ServerApp.root_dir='$(CURDIR)' --port=$(PORT) $(ALLOW_ROOT) \
 	  --LabApp.default_url=/lab/tree/nbs/course/01_paper.ipynb $(ARGS)
 
 notebooks: $(VENV)/installed-dev

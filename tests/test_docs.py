@@ -3,6 +3,7 @@ import ast
 import builtins
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -235,6 +236,17 @@ def test_colab_cells_bring_system_libraries():
 
 
 # ---- JupyterLab ----
+
+@each_notebook
+def test_lab_saves_an_opened_notebook_as_it_was(path, tmp_path):
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata["kernelspec"]["display_name"] = "Python 3 (ipykernel)"
+    notebook.metadata["language_info"] = {"name": "python", "version": "3.11.7"}
+    settings = runpy.run_path(ROOT/"docs"/"lab"/"jupyter_server_config.py")
+    settings["as_committed"]({"type": "notebook", "content": notebook}, path="", contents_manager=None)
+    nbformat.write(notebook, tmp_path/"saved.ipynb")
+    assert (tmp_path/"saved.ipynb").read_bytes() == path.read_bytes()
+
 
 def test_lab_shows_pictures_takes_a_port_and_runs_as_root():
     command = ["make", "-n", "lab", "PORT=8899"]
