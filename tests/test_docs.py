@@ -243,7 +243,7 @@ def test_lab_saves_an_opened_notebook_as_it_was(path, tmp_path):
     notebook.metadata["kernelspec"]["display_name"] = "Python 3 (ipykernel)"
     notebook.metadata["language_info"] = {"name": "python", "version": "3.11.7"}
     settings = runpy.run_path(ROOT/"docs"/"lab"/"jupyter_server_config.py")
-    settings["as_committed"]({"type": "notebook", "content": notebook}, path="", contents_manager=None)
+    settings["as_committed"]({"type": "notebook", "content": notebook}, path="")
     nbformat.write(notebook, tmp_path/"saved.ipynb")
     assert (tmp_path/"saved.ipynb").read_bytes() == path.read_bytes()
 
