@@ -45,6 +45,7 @@ FLOORS = [line.split() for line in """
     engine.study
     engine.terminal engine.audit engine.comparison engine.costs engine.gpu_speed
     engine.inventory engine.packed_models
+    engine.model_cards
     engine.commands
     engine.study_commands
     engine.cli
@@ -52,7 +53,7 @@ FLOORS = [line.split() for line in """
     envs.*.study
     envs.tmaze.ablations
     analysis.*
-    analysis.efficiency
+    analysis.efficiency analysis.walks
     analysis.overview
 """.strip().splitlines()]
 

@@ -884,6 +884,7 @@ INSIDE = set("""
     Twins cases_of measure_efficiency reader assumptions measure_preservation summary thirds
     judge_claim say_deciding say_number Judged StudyPage
     join_pictures draw_items Proportion Share
+    walk Walker draw_walk draw_walks
 """.split())
 
 # ---- tests ----

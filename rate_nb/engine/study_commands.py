@@ -176,13 +176,16 @@ def say_wrong(findings: list, # of Finding
 # %% ../../nbs/engine/study_commands.ipynb #c037d
 def pack(rows: Param("rows of finished runs: results/STUDY/PRESET/*.json", nargs="+")):
     "Copy the weights of finished runs into the package; verify lets them play again."
+    from rate_nb.engine.model_cards import write_card
     from rate_nb.engine.packed_models import pack_model
     from rate_nb.engine.recipes import recipe_from
     from rate_nb.engine.rows import read_row
     for path in map(Path, rows):
         if (row := read_row(path)) is None: raise FileNotFoundError(f"there is no row {path}")
         paths = rate_nb.Paths.under(path.absolute().parents[3])
-        print("written:", short(pack_model(recipe_from(row["recipe"]), paths)))
+        packed = pack_model(recipe_from(row["recipe"]), paths)
+        write_card(packed, paths)
+        print("written:", short(packed))
 
 # %% ../../nbs/engine/study_commands.ipynb #c039
 def data(folder: str = None, # that holds data/ and runs/ (default: the repository)
