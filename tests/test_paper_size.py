@@ -58,6 +58,7 @@ DRY_RUNS = {
     "minigrid": DryRun("figure 7", test=dict(mazes=(41,))),
     "mujoco": DryRun("medium and replay", extra=local_data(
         "mujoco", "robots", "episodes", "origins", "stages", "stage_steps")),
+    "popgym": DryRun("good, easy", extra=dict(ids=("RepeatFirstEasy",), batch=(2, 2))),
     "retrieval": DryRun("figure 12"),
     "tmaze": DryRun("figure 5", test=dict(limits=(150, 450))),
     "vizdoom": DryRun("figure 3", test={"episodes": dict(max_steps=120)})}

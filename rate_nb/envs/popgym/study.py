@@ -21,8 +21,8 @@ from ...engine.fit import COUNTS, NOT_TRIED, Fit, standing
 from ...engine.measurements import episode_scores
 from ...engine.results import Results
 from ...engine.study import (
-    LAPTOP, OTHERS, RELATIVES, Above, Claim, DataSpec, Grid, Measurement, Method, Preset, Run,
-    Study, TrainingConfig, measurement, sizes)
+    LAPTOP, OTHERS, RELATIVES, Above, Claim, DataSpec, Grid, Measurement, Method, Preset, Published,
+    Run, Study, TrainingConfig, measurement, sizes)
 from .package import IDS, LEVELS, MEMORY, facts, game_and_level, short_id
 from ...engine.totals import Estimated, seed_variance, with_error
 from .task import Popgym
@@ -55,11 +55,11 @@ def base(
     "Episodes of an id, in three segments."
     task, T = data_of(id, data)
     K, segments = T//3, 3
-    cache = dict(cache_length=min(300, 6*K + 20))
+    cache = dict(cache_length=preset.extra['cache'] or min(300, 6*K + 20))
     if Choice(('whole', 'third'))('context', context) == 'third': T, segments = K, 1
     batch = int(np.clip(preset.extra['steps']//T, *preset.extra['batch']))
-    multiplier = times*MULTIPLIER.get(game_and_level(id)[0], 1)
-    iterations = multiplier*preset.train.iterations//(2 if data == 'poor' else 1)
+    multiplier = times*preset.extra['more'].get(game_and_level(id)[0], 1)
+    iterations = multiplier*preset.train.iterations//preset.extra[data]
     train = replace(preset.train, batch_size=batch, iterations=iterations)
     return dict(task='popgym', task_options=task.options(), length=T, training=train,
                 data=replace(preset.data, prefix=T), sizes=dict(rate=cache),
@@ -67,8 +67,8 @@ def base(
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c009
 def longer(preset: Preset, times: int = 1, **setting) -> dict: # fields of a recipe
-    "As `base`, with four times the iterations."
-    return base(preset, times=4*times, **setting)
+    "As `base`, with as many times the iterations as the preset has for behaviour cloning."
+    return base(preset, times=preset.extra['cloning']*times, **setting)
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c009b
 MAIN = ('RATE', 'DT', 'BC-LSTM', 'BC-MLP')
@@ -89,15 +89,20 @@ _LAPTOP = Preset(
            dict(memory_tokens=5), dict(d_model=128)),
     TrainingConfig(iterations=400, learning_rate=3e-3),
     dict(episodes=dict(episodes=100, seed=SEED), fit=dict(num_trajectories=100, data_seed=1)),
-    seeds=3, jobs=2, extra=dict(steps=1600, batch=(8, 64), ids=IDS, one=1))
+    seeds=3, jobs=2, extra=dict(steps=1600, batch=(8, 64), ids=IDS, one=1, more=MULTIPLIER,
+                                good=1, poor=2, cloning=4, cache=None))
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c012
 _TINY = ('RepeatFirstEasy', 'MineSweeperEasy', 'PositionOnlyPendulumEasy')
 _SMOKE = _LAPTOP.small(12, dict(episodes=dict(episodes=3), fit=dict(num_trajectories=3)),
                        steps=100, batch=(2, 4), ids=_TINY)
-_PAPER = replace(_LAPTOP, data=DataSpec(3000), train=TrainingConfig(
-    iterations=400*3000//64, batch_size=64, learning_rate=3e-4, weight_decay=1e-3),
-    extra=_LAPTOP.extra | dict(steps=10**6, batch=(32, 128), one=3))
+_TABLE_8 = Published('POPGym (Concentration)')
+_BATCH = _TABLE_8['batch_size']
+_PAPER = Preset(
+    DataSpec(3000), _sizes(_TABLE_8.model(), _TABLE_8.memory(), dict(d_model=128)),
+    _TABLE_8.training(3000, warmup=1000), _LAPTOP.test, seeds=3,
+    extra=_LAPTOP.extra | dict(batch=(_BATCH, _BATCH), one=3, more={}, poor=1, cloning=1,
+                               cache=_TABLE_8['cache_length']))
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c014
 TWELVE = ('RepeatFirstEasy', 'RepeatFirstMedium', 'RepeatPreviousEasy', 'RepeatPreviousMedium',
