@@ -21,7 +21,7 @@ from .packed_rows import NAME_FOLDER, asks_first
 from .provenance import check_committed, numerics_of, say_mixed
 from .recipes import Paths, Recipe, plain, recipe_data
 from .rows import read_note
-from .runs import milestones_frame, results_frame
+from .runs import milestones_frame, results_frame, unanswered
 from .storage import one_at_a_time
 from .verdicts import difference
 
@@ -158,14 +158,18 @@ class _Ends(_Tables):
         return frame[frame.iteration == frame.groupby(["name", "seed"]).iteration.transform("max")]
 
     def planned_costs(self) -> pd.DataFrame: # experiment, models, iterations, hours
-        "What planned experiments would take, at the rate at which the rows' methods were trained."
-        lines, told = self.recipes, []
+        """What planned experiments have still to run, at the rate of the rows' methods.
+
+        A run that several of them ask for stands with the first."""
+        lines, told, seen = self.recipes, [], set()
         if lines.empty: return lines
         sums = lines.groupby("name")[["seconds", "iterations", "testing"]].sum()
         rate, testing = sums.seconds/sums.iterations, sums.testing/lines.groupby("name").size()
         for name in self.study.planned:
-            recipes = [recipe for recipe, _ in self.study.plan(name, self.preset)]
-            steps = pd.Series([recipe.training.iterations for recipe in recipes])
+            recipes = [recipe for recipe, asked in self.study.plan(name, self.preset)
+                       if recipe.hash not in seen and unanswered(recipe, asked, self.paths) != []]
+            seen |= {recipe.hash for recipe in recipes}
+            steps = pd.Series([recipe.training.iterations for recipe in recipes], dtype=float)
             names = [recipe.name for recipe in recipes]
             seconds = steps.to_numpy()*rate.reindex(names) + testing.reindex(names)
             told.append({"experiment": name, "models": len(recipes), "iterations": steps.mean(),

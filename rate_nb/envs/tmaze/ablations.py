@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FACTORS', 'METHODS', 'GROUPS', 'RUN', 'EXPERIMENTS', 'PLANNED', 'MARGIN', 'WORDS', 'STUDY', 'GeluValve', 'PlainValve',
            'Factor', 'base', 'beyond', 'noisy', 'effect_of', 'scores_at', 'seconds_at', 'effects', 'advice',
-           'recommendations', 'same', 'guesses', 'unhurt', 'waiting']
+           'recommendations', 'same', 'guesses', 'unhurt']
 
 # %% ../../../nbs/envs/tmaze/ablations.ipynb #c003
 from dataclasses import fields, replace
@@ -253,13 +253,3 @@ def _claims(preset):
 # %% ../../../nbs/envs/tmaze/ablations.ipynb #c019
 STUDY = Study("ablations", base, METHODS, {"smoke": _SMOKE, "laptop": _LAPTOP}, EXPERIMENTS,
               _claims, columns=TMAZE.columns, planned=PLANNED)
-
-def waiting(preset: str = "laptop") -> dict[str, int]: # group -> runs
-    "The groups that are not in RUN, and how many runs each adds to those before it."
-    seen = {recipe.hash for name in RUN for recipe, _ in STUDY.plan(name, preset)}
-    added = {}
-    for name in GROUPS:
-        new = {recipe.hash for recipe, _ in STUDY.plan(name, preset)} - seen
-        if name not in RUN: added[name] = len(new)
-        seen |= new
-    return added
