@@ -23,7 +23,7 @@ CLAIMS = {
     2: 'Memory that matters is used: replacing the memory tokens by noise takes T-Maze to chance; '
        'on ViZDoom-Two-Colors, noise in the cached hidden states hurts more.',
     3: 'ViZDoom-Two-Colors: RATE has the highest return and the smallest difference between the '
-       'two colours; DT loses about half of its red-pillar return once the clue has left its '
+       'two colours; DT loses about half of its red-pillar return once the cue has left its '
        'window.',
     4: 'The Memory Retention Valve matters: without it, success on long corridors decays towards '
        'chance; the cross-attention variant CA-2 is the best of the five.',
