@@ -156,7 +156,8 @@ GROUPS = {
         'RepeatFirstEasy', 'RepeatPreviousEasy', 'CountRecallEasy')), seeds='one')}
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c015s
-RUN = ('good, easy', 'good, medium', 'first third')  # the groups whose rows are there
+RUN = (*(f'{data}, {level.lower()}' for data in ('good', 'poor') for level in LEVELS),
+       'first third')  # the groups whose rows are there
 EXPERIMENTS = {name: GROUPS[name] for name in RUN}
 PLANNED = {name: group for name, group in GROUPS.items() if name not in RUN}
 
