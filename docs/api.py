@@ -54,8 +54,7 @@ class Api:
     "All public names of the library: where each stands, and links to them."
 
     def __init__(self, notebooks: dict[str, list[str]]):  # module -> sources of its exported cells
-        self.modules = {name: import_module(name) for name in notebooks}
-        self.names = {(module, name): getattr(self.modules[module], name)
+        self.names = {(module, name): getattr(import_module(module), name)
                       for module, sources in notebooks.items()
                       for source in sources for name in public_names(source)}
         spelled = [name for _, name in self.names]
@@ -105,23 +104,22 @@ class Api:
 
     def index(self) -> str:
         "The page that lists every function, class and method by name."
-        lines = {}
-        for (module, name), symbol in self.names.items():
-            lines[name, module] = (name, self.target(module, name), summary(symbol))
-            for method in public_methods(symbol):
-                lines[method, module, name] = (f"{name}.{method}",
-                                               self.target(module, name, method),
-                                               summary(getattr(symbol, method)))
+        found = [(name, module, name, self.target(module, name), symbol)
+                 for (module, name), symbol in self.names.items()]
+        found += [(method, module, f"{name}.{method}", self.target(module, name, method),
+                   getattr(symbol, method))
+                  for (module, name), symbol in self.names.items()
+                  for method in public_methods(symbol)]
         parts, letter = ["# Index of names\n\nEvery public function, class and method."], ""
-        for key in sorted(lines, key=by_word):
-            name, target, says = lines[key]
-            if key[0][0].upper() != letter:
-                letter = key[0][0].upper()
+        for word, module, name, target, symbol in sorted(found, key=by_word):
+            if word[0].upper() != letter:
+                letter = word[0].upper()
                 parts.append(f"\n## {letter}\n\n| name | module | |\n| --- | --- | --- |")
-            parts.append(f"| [`{name}`](#{target}) | `{key[1]}` | {self.linked(says)} |")
+            says = self.linked(summary(symbol))
+            parts.append(f"| [`{name}`](#{target}) | `{module}` | {says} |")
         return "\n".join(parts) + "\n"
 
 
-def by_word(key: tuple[str, ...]) -> tuple[str, ...]:
-    "For sorting: without regard to capitals."
-    return tuple(part.lower() for part in key)
+def by_word(line: tuple) -> tuple[str, ...]:
+    "For sorting lines of the index: by word and module, without regard to capitals."
+    return tuple(part.lower() for part in line[:3])

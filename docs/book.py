@@ -15,13 +15,12 @@ import nbformat
 import troubleshooting
 import yaml
 from api import Api
-from generate import ROOT, notebooks, read_settings
+from generate import ROOT, notebooks, read_settings, reading_minutes
 
 BOOK, DOCS = ROOT/"_proc", ROOT/"_docs"
 NBS = ROOT/"nbs"
 LEVELS = {"course": "introductory", "core": "advanced", "engine": "advanced"}  # else intermediate
 HELP = ["all_results", "glossary", "names", "troubleshooting"]  # pages that are no notebooks
-WORDS, LINES = 200, 20  # that are read in a minute: of prose, and of code
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -60,13 +59,6 @@ def level(path: Path) -> str:
     return LEVELS.get(path.relative_to(NBS).parts[0], "intermediate")
 
 
-def minutes(path: Path) -> int:
-    "How long a notebook takes to read."
-    prose = " ".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
-    lines = sum(len(source.splitlines()) for source in code_of(path))
-    return max(1, round(len(prose.split())/WORDS + lines/LINES))
-
-
 def uses(path: Path) -> list[str]:
     "Links to the notebooks whose modules a notebook imports."
     named = re.findall(r"^(?:from|import) (rate_nb[\w.]*)", "\n".join(code_of(path)), re.MULTILINE)
@@ -89,7 +81,7 @@ def facts(path: Path) -> str:
     told = f"**Level:** {level(path)}."
     if path.parent.name == "course": return told
     links = uses(path)
-    told += f" **Time:** about {minutes(path)} minutes."
+    told += f" **Time:** about {max(1, round(reading_minutes(path)))} minutes."
     return told + (f" **It uses:** {', '.join(links)}." if links else "")
 
 
@@ -97,9 +89,9 @@ def alternative(cells: list, place: int) -> str:
     "What a picture's reader gets who cannot see it: the heading above and the prose before."
     prose = "\n\n".join(cell.source for cell in cells[:place] if cell.cell_type == "markdown")
     headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
-    paragraph = prose.split("\n\n")[-1].replace("\n", " ")
-    plain = re.sub(r"[*`#>$|\\]|\]\([^)]*\)|\[", "", paragraph).strip()
-    return f"Figure: {headings[-1]}. {re.split(r'(?<=[.:]) ', plain)[0]}".replace('"', "'")
+    heading, paragraph = (re.sub(r"[*`#>$|\\]|\]\([^)]*\)|\[", "", text).strip()
+                          for text in (headings[-1], prose.split("\n\n")[-1].replace("\n", " ")))
+    return f"Figure: {heading}. {re.split(r'(?<=[.:]) ', paragraph)[0]}".replace('"', "'")
 
 
 def book_links(text: str, path: Path) -> str:

@@ -84,25 +84,16 @@ function draw(rows) {{ // as the table has them: what stands in each column
 ON_DRAW = "function () { shown(this.api()) }"  # when the table is sorted or filtered
 
 
-def flat(recipe: dict, *before: str) -> dict[str, str]:
-    "The fields of a recipe, each by its own name."
-    told = {}
-    for key, value in recipe.items():
-        if isinstance(value, dict): told |= flat(value, key)
-        elif before or key not in UNTOLD: told[key] = json.dumps(value).strip('"')
-    return told
-
-
 def settings(rows: list[dict]) -> list[str]:
     "Of each row, what the rows of its method do not all share."
-    found = [flat(row["recipe"]) for row in rows]
-    names = [row["recipe"]["name"] for row in rows]
-    def values(name, key): return {one.get(key) for one, other in zip(found, names, strict=True)
-                                   if other == name}
-    varied = {name: [key for key in dict.fromkeys(key for one in found for key in one)
-                     if len(values(name, key)) > 1 and key != "seed"] for name in set(names)}
-    return [", ".join(f"{key} {one[key]}" for key in varied[name] if key in one)
-            for one, name in zip(found, names, strict=True)]
+    fields = pd.json_normalize([row["recipe"] for row in rows])
+    names = fields.name
+    def say(value): return f"{value:g}" if isinstance(value, float) else json.dumps(value)
+    fields = fields.drop(columns=[*UNTOLD, "training.seed"], errors="ignore").map(say)
+    varied = {name: part.columns[part.nunique() > 1] for name, part in fields.groupby(names)}
+    return [", ".join(f"{key.rpartition('.')[2]} {line[key]}" for key in varied[name]
+                      if line[key] != "nan")
+            for name, (_, line) in zip(names, fields.iterrows(), strict=True)]
 
 
 def tests(row: dict, kind: str, column: str) -> dict[tuple, float]:

@@ -14,6 +14,7 @@ from nbconvert import MarkdownExporter
 from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
+WORDS, LINES = 200, 40  # that are read in a minute: of prose, and of code
 COLAB_CELL = """#| hide
 import sys
 if "google.colab" in sys.modules:  # on Colab the library has to be installed first
@@ -37,6 +38,14 @@ def notebooks(root: Path) -> list[Path]:
         if path.name != "index.ipynb"
         and not any(part[0] in "._" for part in path.relative_to(root).parts)
     ]
+
+
+def reading_minutes(path: Path) -> float:
+    "How long a notebook takes to read."
+    cells = nbformat.read(path, as_version=4).cells
+    words = sum(len(cell.source.split()) for cell in cells if cell.cell_type == "markdown")
+    lines = sum(len(cell.source.splitlines()) for cell in cells if cell.cell_type == "code")
+    return words/WORDS + lines/LINES
 
 
 def packages(requirements: str) -> set[str]:

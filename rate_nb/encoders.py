@@ -37,12 +37,12 @@ class ImageEncoder(nn.Module):
     "Images (..., *shape) to (..., num_features): three convolutions, a linear map (Table 11)."
     def __init__(self, shape: tuple, # (channels, height, width), pixels; or with channels last
                  num_features: int, # width of the result; in a sequence model its d_model
-                 piece: int = 256, # images at a time on a processor
+                 chunk: int = 256, # images at a time on a CPU
                  low: float = 0., high: float = 255., # range of a pixel
                  channels_last: bool = False, # shape is (height, width, channels)
                 ):
         super().__init__()
-        self.shape, self.num_features, self.piece = tuple(shape), num_features, piece
+        self.shape, self.num_features, self.chunk = tuple(shape), num_features, chunk
         self.channels_last, self.low, self.high = channels_last, low, high
         channels, *size = (shape[2], *shape[:2]) if channels_last else shape
         self.convolutions = three_convolutions(channels)
@@ -57,7 +57,7 @@ class ImageEncoder(nn.Module):
         slope = 4/(self.high - self.low) # the first convolution reads slope·(pixel - low) - 2
         scaled = first.weight * slope, first.bias - (2 + slope*self.low)*first.weight.sum((1, 2, 3))
         if self.channels_last: flat = flat.movedim(-1, 1)
-        parts = flat.split(self.piece) if flat.is_cpu else [flat]
+        parts = flat.split(self.chunk) if flat.is_cpu else [flat]
         features = [self._encode(part, *scaled) for part in parts]
         return torch.cat(features).reshape(*images.shape[:-3], self.num_features)
 

@@ -1,6 +1,8 @@
 "What the tests share: where the repository is, and copies of it to try things on."
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,29 @@ def copy_repository(folder: Path, root: Path = ROOT) -> Path:
     def ignored(where, names):
         return CACHES(where, names) | (set(LEFT_OUT) & set(names) if Path(where) == root else set())
     return shutil.copytree(root, folder, ignore=ignored)
+
+
+PIP = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
+OFFLINE = ["--no-deps", "--no-index"]
+
+
+def call(*words, timeout: int = 600, **options) -> str:
+    "Run a command without the checkout on its path; what it printed."
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(list(map(str, words)), env=clean, capture_output=True, text=True,
+                          timeout=timeout, **options)
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> Path:
+    "A wheel of the repository, built by what is installed already."
+    folder = tmp_path_factory.mktemp("wheel")
+    source = copy_repository(folder/"source")
+    call(*PIP, "wheel", *OFFLINE, "--no-build-isolation", "-w", folder/"dist", source)
+    (built,) = (folder/"dist").glob("*.whl")
+    return built
 
 
 @pytest.fixture

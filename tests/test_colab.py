@@ -11,9 +11,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import ROOT, copy_repository
+from conftest import ROOT, call
 from nbclient import NotebookClient
-from test_wheel import build_wheel, call
 
 sys.path.insert(0, str(ROOT/"docs"))
 import generate
@@ -26,12 +25,6 @@ REPRODUCTIONS = ("repro_retrieval", "repro_minigrid")
 def pin(name: str) -> str:
     "A package with its version, as constraints.txt has it."
     return re.search(rf"^{name}==.*$", (ROOT/"constraints.txt").read_text(), re.MULTILINE).group()
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    return build_wheel(copy_repository(folder/"source"), folder/"dist")
 
 
 @pytest.fixture(scope="module")

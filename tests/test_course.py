@@ -1,13 +1,16 @@
 """Each lesson of the course says what it teaches and what it takes, and ends with questions and an
 exercise whose solution is a test."""
 import re
+import sys
 
 import nbformat
 import pytest
 from conftest import ROOT, notebook_id
 
+sys.path.insert(0, str(ROOT/"docs"))
+import generate
+
 LESSONS = sorted((ROOT/"nbs"/"course").glob("*.ipynb"))
-WORDS, LINES = 200, 40  # that are read in a minute
 
 
 def cells(path) -> dict:
@@ -17,10 +20,7 @@ def cells(path) -> dict:
 
 def minutes(path) -> int:
     "Of reading, to the next five."
-    found = nbformat.read(path, as_version=4).cells
-    words = sum(len(cell.source.split()) for cell in found if cell.cell_type == "markdown")
-    lines = sum(len(cell.source.splitlines()) for cell in found if cell.cell_type == "code")
-    return max(5, 5*round((words/WORDS + lines/LINES)/5))
+    return max(5, 5*round(generate.reading_minutes(path)/5))
 
 
 def test_the_course_is_an_evening():

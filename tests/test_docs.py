@@ -202,7 +202,7 @@ def test_links_in_the_book_and_out_of_it():
 def test_pictures_have_words():
     cells = [nbformat.v4.new_markdown_cell("## How *long*\n\nA [valve](x.ipynb) keeps. It is old."),
              nbformat.v4.new_code_cell("draw()")]
-    assert book.alternative(cells, 1) == "Figure: How *long*. A valve keeps."
+    assert book.alternative(cells, 1) == "Figure: How long. A valve keeps."
 
 
 # ---- Colab ----

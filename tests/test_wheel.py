@@ -15,37 +15,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, copy_repository
+from conftest import OFFLINE, PIP, ROOT, call, copy_repository
 
 sys.path.insert(0, str(ROOT/"docs"))
 import generate
 
 pytestmark = pytest.mark.slow
-PIP = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
-OFFLINE = ["--no-deps", "--no-index"]
 ROWS = "rate_nb/data/results.zip"
-
-
-def call(*words, timeout: int = 600, **options) -> str:
-    "Run a command without the checkout on its path; what it printed."
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(list(map(str, words)), env=clean, capture_output=True, text=True,
-                          timeout=timeout, **options)
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
-
-
-def build_wheel(source: Path, folder: Path) -> Path:
-    "Of a source tree, by what is installed already."
-    call(*PIP, "wheel", *OFFLINE, "--no-build-isolation", "-w", folder, source)
-    (wheel,) = folder.glob("*.whl")
-    return wheel
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    return build_wheel(copy_repository(folder/"source"), folder/"dist")
 
 
 @pytest.fixture(scope="module")

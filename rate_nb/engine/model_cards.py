@@ -36,7 +36,7 @@ def load_kept(name: str, # "study/method", a key of `kept_models`
 def _options(options): # in words
     return ", ".join(f"{name} {json.dumps(value)}" for name, value in options.items()) or "–"
 
-def _scores(row): # lines of a table: the question, mean, interval, episodes
+def _scores(row): # lines of a table: the measurement, mean, interval, episodes
     for key, answer in row["measurements"].items():
         kind, options = json.loads(key)
         if not answer.keys() & {*SCORES}: continue
@@ -62,7 +62,7 @@ from rate_nb.engine.model_cards import load_kept
 model, recipe = load_kept("{key}")
 ```
 
-| question | of | score | 95% interval | episodes |
+| measurement | of | score | 95% interval | episodes |
 | --- | --- | --- | --- | --- |
 {scores}
 """
