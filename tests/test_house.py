@@ -25,6 +25,7 @@ FLOORS = [line.split() for line in """
     core.windows
     encoders attention memory
     models.sequence_model models.layers
+    models.rate_config models.rate_steps
     rate models.behavior_cloning
     models.recurrent_dt models.values
     models.* engine.checkpoints
@@ -73,7 +74,8 @@ LAZY = {
 # Lessons have the names of their modules, but for two whose question says more
 OTHER_NAMES = {"03_episodes": "trajectories", "08_gradients_through_memory": "training"}
 # Notebooks beside the course that a lesson introduces, and builds on
-TAUGHT_BESIDE = {"models.sequence_model": 7, "models.layers": 7}
+TAUGHT_BESIDE = {"models.sequence_model": 7, "models.layers": 7, "models.rate_config": 7,
+                 "models.rate_steps": 7}
 
 
 # ---- floors ----

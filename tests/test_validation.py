@@ -66,7 +66,8 @@ from rate_nb.evaluation import (ExpertAgent, RandomAgent, bootstrap_interval, ro
 from rate_nb.engine.encoded import EncodedTask, encoded_source
 from rate_nb.engine.fit import measure_fit
 from rate_nb.core.frames import FrameStacks, stacked
-from rate_nb.rate import RATE, RATEConfig
+from rate_nb.models.rate_config import RATEConfig
+from rate_nb.rate import RATE
 from rate_nb.envs.tmaze.study import STUDY
 from rate_nb.engine.results import say_scores
 from rate_nb.engine.streams import whole_range

@@ -48,7 +48,7 @@ OBSERVATIONS, ACTIONS = spaces.Box(-1, 1, (4,), np.float32), spaces.Discrete(4)
 
 
 def benchmark_model(
-    **changes,  # options of `rate_nb.rate.RATEConfig` that differ from BENCHMARK
+    **changes,  # options of `rate_nb.models.rate_config.RATEConfig` that differ from BENCHMARK
 ) -> SequenceModel:
     "The model of the benchmark, with its initial weights."
     torch.manual_seed(0)

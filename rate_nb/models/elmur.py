@@ -24,7 +24,8 @@ from ..core.checks import Number, Whole, check_fields
 from ..encoders import action_head
 from .layers import TrXLLayer, feed_forward
 from .sequence_model import Between, check_options, cross_boundary
-from ..rate import RATEConfig, StepTokens, draw_biases
+from .rate_config import RATEConfig
+from ..rate import StepTokens, draw_biases
 from ..trajectories import Segment
 
 # %% ../../nbs/models/elmur.ipynb #c006

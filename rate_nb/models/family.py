@@ -14,7 +14,8 @@ from gymnasium import spaces
 
 from ..core.checks import Whole
 from .sequence_model import check_options
-from ..rate import RATE, RATEConfig
+from .rate_config import RATEConfig
+from ..rate import RATE
 
 # %% ../../nbs/models/family.ipynb #c052
 NO_TOKENS = {"memory_tokens": 0, "valve": "none", "valve_heads": None, "memory_sees_cache": False,

@@ -19,7 +19,8 @@ from ..attention import Dropout
 from ..core.checks import Whole, check_fields
 from ..encoders import action_head
 from .sequence_model import Between, check_options, cross_boundary
-from ..rate import RATEConfig, StepTokens
+from .rate_config import RATEConfig
+from ..rate import StepTokens
 from ..trajectories import Segment
 
 # %% ../../nbs/models/lsdt.ipynb #c006

@@ -15,7 +15,8 @@ from ..core.checks import Whole
 from ..encoders import action_head
 from .behavior_cloning import GRU, LSTM
 from .sequence_model import RecurrentModel
-from ..rate import RATEConfig, StepTokens
+from .rate_config import RATEConfig
+from ..rate import StepTokens
 from ..trajectories import Segment
 
 # %% ../../nbs/models/recurrent_dt.ipynb #c006
