@@ -160,7 +160,8 @@ def environments(
 # %% ../../nbs/engine/tasks.ipynb #c022
 TASKS = Registry('task', {
     **{name: f'rate_nb.envs.{name}.task:TASK' for name in environments('task')},
-    **{f'{name}_labels': f'rate_nb.envs.{name}.labels:TASK' for name in environments('labels')},
+    **{f'{name}_{module}': f'rate_nb.envs.{name}.{module}:TASK'
+       for module in ('labels', 'state') for name in environments(module)},
     'encoded': 'rate_nb.engine.encoded:Encoded'})
 
 # %% ../../nbs/engine/tasks.ipynb #c022b

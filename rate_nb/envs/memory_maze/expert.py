@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RAYS', 'REACH', 'MIDDLE', 'Cell', 'NEIGHBOURS', 'CLEARANCE', 'STRAIGHT', 'SHARP', 'STEP', 'TURN', 'NEEDS_INFOS',
-           'send_rays', 'in_view', 'shortest_ways', 'way_to', 'clear', 'angle_to', 'steer', 'middle', 'choose_goal',
-           'plan', 'disturb', 'MemoryMazeExpert']
+           'send_rays', 'in_view', 'shortest_ways', 'way_to', 'clear', 'angle_to', 'steer', 'middle', 'follow',
+           'choose_goal', 'plan', 'disturb', 'MemoryMazeExpert']
 
 # %% ../../../nbs/envs/memory_maze/expert.ipynb #c003
 from collections import deque
@@ -129,6 +129,16 @@ def middle(
     "x, y of a cell's middle, (2,)."
     return np.array([cell[1] + .5, cell[0] + .5])
 
+# %% ../../../nbs/envs/memory_maze/expert.ipynb #c055b
+def follow(
+    way: list[Cell],  # from `way_to`
+    passable: np.ndarray,  # (11, 11) bool
+    agent: np.ndarray,  # (3,) x, y, heading
+) -> int:
+    "The action towards the farthest cell of a way that can be reached in a straight line."
+    straight = [cell for cell in way if clear(passable, agent[:2], middle(cell))]
+    return steer(agent, middle(straight[-1] if straight else way[0]))
+
 # %% ../../../nbs/envs/memory_maze/expert.ipynb #c056
 def choose_goal(
     agent: np.ndarray,  # (3,) x, y, heading
@@ -159,8 +169,7 @@ def plan(
     way = way_to(before, goal)
     passable = free & known
     passable[goal] = True
-    straight = [cell for cell in way if clear(passable, agent[:2], middle(cell))]
-    return steer(agent, middle(straight[-1] if straight else way[0])), not known[goal]
+    return follow(way, passable, agent), not known[goal]
 
 # %% ../../../nbs/envs/memory_maze/expert.ipynb #c058a
 def disturb(

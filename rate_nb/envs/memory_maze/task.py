@@ -101,7 +101,7 @@ class Episode:
 class MemoryMazeEnv(gym.Env):
     "Memory Maze 9x9, one episode at a time; observations are pictures (3, 64, 64) uint8."
     metadata = {'render_modes': ['rgb_array'], 'render_fps': 4}
-    observation_space, action_space = OBSERVATION_SPACE, ACTION_SPACE
+    observation_space, action_space, episode_type = OBSERVATION_SPACE, ACTION_SPACE, Episode
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class MemoryMazeEnv(gym.Env):
         self.max_steps, self.expert_infos, self.render_mode = max_steps, expert_infos, render_mode
         check_fields(self, max_steps=Whole(1), expert_infos=Flag(),
                      render_mode=Choice(('rgb_array',), optional=True))
-        self.episode = Episode(self.max_steps, self.expert_infos)
+        self.episode = self.episode_type(self.max_steps, self.expert_infos)
 
     def reset(self, *, seed=None, options=None):
         "Begin the episode of `seed`, or the next one; RuntimeError if the package does not work."
@@ -172,7 +172,7 @@ class MemoryMaze(Task):
         load_package()
         if autoreset_mode != AutoresetMode.DISABLED or num_envs == 1:
             return super().make_vector_env(num_envs, autoreset_mode)
-        spaces = OBSERVATION_SPACE, ACTION_SPACE
+        spaces = self.observation_space, self.action_space
         infos = INFOS | EXPERT_INFOS if self.expert_infos else INFOS
         return WorkerVectorEnv(self.make_env, num_envs, *spaces, infos, self.num_workers)
 
