@@ -20,7 +20,7 @@ from rate_nb.engine.tasks import TASKS, environments
 FLOORS = [line.split() for line in """
     paper core.arrays core.checks core.files core.growing core.names core.pages core.spaces
     core.facts core.frames core.tensors engine.distributed engine.processes engine.provenance
-    core.store engine.packed_rows
+    core.published core.store engine.packed_rows
     trajectories
     core.windows
     encoders attention memory

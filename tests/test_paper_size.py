@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rate_nb.core.published import unused_parameters
 from rate_nb.engine.recipes import Measurement, Paths, Recipe, build_model, recipe_data
 from rate_nb.engine.runs import trained_model
 from rate_nb.engine.study import Preset, Study, find_study, grids_of, study_names
 from rate_nb.models.sequence_model import SequenceModel
-from rate_nb.paper import load_table, unused_parameters
+from rate_nb.paper import load_table
 from rate_nb.training import train
 
 pytestmark = pytest.mark.slow

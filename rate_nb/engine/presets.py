@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.checks import Whole, check_fields
+from ..core.published import published
 from .recipes import DataSpec
-from ..paper import published
 from ..training import TrainingConfig
 
 # %% ../../nbs/engine/presets.ipynb #c006
