@@ -18,9 +18,12 @@ from rate_nb.engine.tasks import TASKS, environments
 # From the ground up. A module imports from floors below its own, and within a folder of `envs` from
 # its neighbours. A name goes before a pattern, a long pattern before a short one.
 FLOORS = [line.split() for line in """
-    paper core.arrays core.checks core.files core.growing core.names core.pages core.spaces
-    core.facts core.frames core.tensors engine.distributed engine.processes engine.provenance
-    core.published core.store engine.packed_rows
+    paper core.arrays core.checks core.files core.growing core.names core.spaces
+    core.frames core.pages core.tensors engine.distributed engine.processes engine.provenance
+    core.facts core.published engine.packed_rows
+    core.store
+    core.chunks core.joining
+    core.outcomes
     trajectories
     core.windows
     encoders attention memory

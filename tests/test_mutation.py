@@ -11,7 +11,8 @@ OTHERS = ("course/03_episodes", "course/04_encoders", "course/05_attention", "co
           "course/07_rate", "course/08_gradients_through_memory", "course/09_acting",
           "course/10_evaluation", "engine/checkpoints", "engine/recipes", "engine/presets",
           "engine/study", "engine/results", "engine/verdicts", "engine/measurements", "engine/runs",
-          "engine/fit", "engine/totals", "envs/popgym/task")
+          "engine/fit", "engine/totals", "envs/popgym/task",
+          "core/chunks", "core/joining", "core/outcomes")
 NOTEBOOKS = [*(ROOT/"nbs"/f"{name}.ipynb" for name in OTHERS),
              *sorted((ROOT/"nbs"/"models").glob("*.ipynb"))]
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from .arrays import as_numbers
 from .checks import Whole
+from .chunks import told_of_parts
 from .pages import PageHints
-from ..trajectories import Segment, Trajectories, pad_rows, told_of_parts
+from ..trajectories import Segment, Trajectories, pad_rows
 
 # %% ../../nbs/core/windows.ipynb #c006
 def _of_episodes(name: str) -> property:

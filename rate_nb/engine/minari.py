@@ -18,10 +18,11 @@ import gymnasium as gym
 import numpy as np
 
 from ..core import spaces
+from ..core.joining import check_store
 from .storage import OPTIONAL_ARRAYS, move_into_place
 from .tasks import Task
 from ..core.pages import PageHints
-from ..trajectories import Trajectories, check_store
+from ..trajectories import Trajectories
 
 # %% ../../nbs/engine/minari.ipynb #c126b
 @contextmanager

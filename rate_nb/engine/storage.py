@@ -29,10 +29,11 @@ import rate_nb
 from ..core.checks import Flag, Whole, label
 from ..core.files import read_json, write_json
 from ..core.growing import append_rows, check_rows
+from ..core.joining import check_store
 from ..core.frames import FrameStacks, last_stacks, stacked
 from .tasks import Task
 from ..core.facts import array_hash
-from ..trajectories import Trajectories, check_store
+from ..trajectories import Trajectories
 
 # %% ../../nbs/engine/storage.ipynb #c031
 ARRAYS = ('observations', 'actions', 'rewards', 'lengths')
