@@ -20,11 +20,11 @@ from rate_nb.engine.tasks import TASKS, environments
 FLOORS = [line.split() for line in """
     paper core.arrays core.checks core.files core.growing core.names core.pages core.spaces
     core.facts core.frames core.tensors engine.distributed engine.processes engine.provenance
-    core.store engine.packed_rows
+    core.dropout core.store engine.packed_rows
     trajectories
-    core.windows
+    core.windows models.attention_plans
     encoders attention memory
-    models.sequence_model models.layers
+    models.attention_steps models.sequence_model models.layers
     rate models.behavior_cloning
     models.recurrent_dt models.values
     models.* engine.checkpoints
@@ -73,7 +73,8 @@ LAZY = {
 # Lessons have the names of their modules, but for two whose question says more
 OTHER_NAMES = {"03_episodes": "trajectories", "08_gradients_through_memory": "training"}
 # Notebooks beside the course that a lesson introduces, and builds on
-TAUGHT_BESIDE = {"models.sequence_model": 7, "models.layers": 7}
+TAUGHT_BESIDE = {"models.attention_plans": 5, "models.attention_steps": 5,
+                 "models.sequence_model": 7, "models.layers": 7}
 
 
 # ---- floors ----

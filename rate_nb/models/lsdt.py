@@ -15,8 +15,8 @@ from fastcore.meta import delegates
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from ..attention import Dropout
 from ..core.checks import Whole, check_fields
+from ..core.dropout import Dropout
 from ..encoders import action_head
 from .sequence_model import Between, check_options, cross_boundary
 from ..rate import RATEConfig, StepTokens
