@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from .attention import KERNELS, attention_mask, distance_table
 from .core.checks import Flag, Number, Whole, check_fields
 from .core.dropout import Dropout
-from .encoders import ReturnEncoder, action_encoder, action_head, observation_encoder
+from .encoders import ReturnEncoder, action_encoder, observation_encoder
 from .memory import VALVES, make_valve
 from .models.attention_plans import AttentionPlan
 from .models.attention_steps import step_attention
+from .models.heads import action_head
 from .models.layers import layer_class
 from .models.sequence_model import Between, SequenceModel, cross_boundary
 from .trajectories import Segment

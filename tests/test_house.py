@@ -22,7 +22,7 @@ FLOORS = [line.split() for line in """
     core.facts core.frames core.tensors engine.distributed engine.processes engine.provenance
     core.dropout core.store engine.packed_rows
     trajectories
-    core.windows models.attention_plans
+    core.windows models.attention_plans models.heads models.image_encoder
     encoders attention memory
     models.attention_steps models.sequence_model models.layers
     rate models.behavior_cloning
@@ -73,7 +73,8 @@ LAZY = {
 # Lessons have the names of their modules, but for two whose question says more
 OTHER_NAMES = {"03_episodes": "trajectories", "08_gradients_through_memory": "training"}
 # Notebooks beside the course that a lesson introduces, and builds on
-TAUGHT_BESIDE = {"models.attention_plans": 5, "models.attention_steps": 5,
+TAUGHT_BESIDE = {"models.heads": 4, "models.image_encoder": 4, "models.attention_plans": 5,
+                 "models.attention_steps": 5,
                  "models.sequence_model": 7, "models.layers": 7}
 
 

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from ..attention import attention_mask, distance_table
 from ..core.checks import Number, Whole, check_fields
 from ..core.dropout import keep_mask
-from ..encoders import action_head
 from .attention_plans import AttentionPlan
 from .attention_steps import step_attention
+from .heads import action_head
 from .layers import TrXLLayer, feed_forward
 from .sequence_model import Between, check_options, cross_boundary
 from ..rate import RATEConfig, StepTokens, draw_biases

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..core.checks import Whole, check_fields
 from ..core.dropout import Dropout
-from ..encoders import action_head
+from .heads import action_head
 from .sequence_model import Between, check_options, cross_boundary
 from ..rate import RATEConfig, StepTokens
 from ..trajectories import Segment
