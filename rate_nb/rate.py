@@ -10,9 +10,12 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from .attention import AttentionPlan, Dropout, attention_mask, distance_table
-from .encoders import ReturnEncoder, action_encoder, action_head, observation_encoder
+from .attention import attention_mask, distance_table
+from .core.dropout import Dropout
+from .encoders import ReturnEncoder, action_encoder, observation_encoder
 from .memory import make_valve
+from .models.attention_plans import AttentionPlan
+from .models.heads import action_head
 from .models.layers import attending, layer_class
 from .models.rate_config import RATEConfig
 from .models.rate_steps import RATEState, open_segment, take_step

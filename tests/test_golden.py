@@ -7,8 +7,9 @@ import golden
 import pytest
 import torch
 from rate_nb import rate
-from rate_nb.attention import RelativeAttention, step_attention
+from rate_nb.attention import RelativeAttention
 from rate_nb.engine.checkpoints import NUMERICS
+from rate_nb.models.attention_steps import step_attention
 from rate_nb.models.layers import GRUGate, TrXLLayer
 from rate_nb.models.sequence_model import RecurrentModel
 

@@ -19,15 +19,16 @@ from rate_nb.engine.tasks import TASKS, environments
 # its neighbours. A name goes before a pattern, a long pattern before a short one.
 FLOORS = [line.split() for line in """
     paper core.arrays core.checks core.files core.growing core.names core.spaces
-    core.frames core.pages core.tensors engine.distributed engine.processes engine.provenance
+    core.dropout core.frames core.pages core.tensors
+    engine.distributed engine.processes engine.provenance
     core.facts core.published engine.packed_rows
     core.store
     core.chunks core.joining
     core.outcomes
     trajectories
-    core.windows
+    core.windows models.attention_plans models.heads models.image_encoder
     encoders attention memory
-    models.sequence_model models.layers
+    models.attention_steps models.sequence_model models.layers
     models.rate_config models.rate_steps
     rate models.behavior_cloning
     models.recurrent_dt models.values
@@ -77,8 +78,9 @@ LAZY = {
 # Lessons have the names of their modules, but for two whose question says more
 OTHER_NAMES = {"03_episodes": "trajectories", "08_gradients_through_memory": "training"}
 # Notebooks beside the course that a lesson introduces, and builds on
-TAUGHT_BESIDE = {"models.sequence_model": 7, "models.layers": 7, "models.rate_config": 7,
-                 "models.rate_steps": 7}
+TAUGHT_BESIDE = {"models.heads": 4, "models.image_encoder": 4, "models.attention_plans": 5,
+                 "models.attention_steps": 5, "models.sequence_model": 7, "models.layers": 7,
+                 "models.rate_config": 7, "models.rate_steps": 7}
 
 
 # ---- floors ----

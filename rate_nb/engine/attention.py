@@ -10,8 +10,9 @@ __all__ = ['TILE', 'batched_attention', 'slanted', 'fast_attention', 'kernel_on'
 import torch
 from torch import Tensor, nn
 
-from ..attention import (AttentionPlan, RelativeAttention, distance_table,
-                               distance_vectors, keep_mask)
+from ..attention import RelativeAttention, distance_table, distance_vectors
+from ..core.dropout import keep_mask
+from ..models.attention_plans import AttentionPlan
 
 # %% ../../nbs/engine/attention.ipynb #c015
 def batched_attention(q: Tensor, # (batch, heads, queries, d_head)

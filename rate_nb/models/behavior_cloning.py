@@ -12,7 +12,8 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from ..core.checks import Choice, Flag, Whole
-from ..encoders import action_encoder, action_head, observation_encoder
+from ..encoders import action_encoder, observation_encoder
+from .heads import action_head
 from .sequence_model import RecurrentModel
 from ..trajectories import Segment
 

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from ..encoders import ImageEncoder, observation_encoder
+from ..encoders import observation_encoder
+from .image_encoder import ImageEncoder
 
 # %% ../../nbs/models/coded_images.ipynb #c026
 class CodedImages(spaces.Box):

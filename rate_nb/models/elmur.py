@@ -18,10 +18,12 @@ from fastcore.meta import delegates
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from ..attention import (AttentionPlan, attention_mask, distance_table, keep_mask,
-                               step_attention)
+from ..attention import attention_mask, distance_table
 from ..core.checks import Number, Whole, check_fields
-from ..encoders import action_head
+from ..core.dropout import keep_mask
+from .attention_plans import AttentionPlan
+from .attention_steps import step_attention
+from .heads import action_head
 from .layers import TrXLLayer, feed_forward
 from .sequence_model import Between, check_options, cross_boundary
 from .rate_config import RATEConfig

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..attention import Dropout, RelativeAttention
+from ..attention import RelativeAttention
+from ..core.dropout import Dropout
 from ..core.names import Registry
 
 # %% ../../nbs/models/layers.ipynb #c006

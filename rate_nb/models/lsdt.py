@@ -15,9 +15,9 @@ from fastcore.meta import delegates
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from ..attention import Dropout
 from ..core.checks import Whole, check_fields
-from ..encoders import action_head
+from ..core.dropout import Dropout
+from .heads import action_head
 from .sequence_model import Between, check_options, cross_boundary
 from .rate_config import RATEConfig
 from ..rate import StepTokens

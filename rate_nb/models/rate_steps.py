@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ..attention import step_attention
+from .attention_steps import step_attention
 from .layers import attending
 from .sequence_model import Between, cross_boundary
 

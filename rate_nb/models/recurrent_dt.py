@@ -12,8 +12,8 @@ from gymnasium import spaces
 from torch import Tensor
 
 from ..core.checks import Whole
-from ..encoders import action_head
 from .behavior_cloning import GRU, LSTM
+from .heads import action_head
 from .sequence_model import RecurrentModel
 from .rate_config import RATEConfig
 from ..rate import StepTokens
