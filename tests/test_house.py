@@ -20,7 +20,7 @@ from rate_nb.engine.tasks import TASKS, environments
 FLOORS = [line.split() for line in """
     paper core.arrays core.checks core.files core.growing core.names core.pages core.spaces
     core.facts core.frames core.tensors engine.distributed engine.processes engine.provenance
-    core.store engine.packed_rows
+    core.store core.tally engine.packed_rows
     trajectories
     core.windows
     encoders attention memory
@@ -30,9 +30,9 @@ FLOORS = [line.split() for line in """
     models.* engine.checkpoints
     models.cql_real
     training acting
-    evaluation
+    engine.imitation evaluation
     engine.attention engine.rendering engine.streams engine.style engine.vector engine.verdicts
-    engine.figures engine.tasks engine.totals engine.workers
+    engine.figures engine.rollouts engine.tasks engine.totals engine.workers
     engine.maps engine.storage engine.worker_tasks
     engine.rows
     engine.collection engine.minari
