@@ -25,6 +25,7 @@ training and playing
     Agent            plays with a model, one step at a time
     play             whole episodes, and their scores
     rollout_video    pictures of them
+    imitation_scores how well a model predicts logged actions, without an environment
 
 experiments
     Recipe, DataSpec, Measurement, Paths  one run, written down
@@ -43,14 +44,16 @@ if _TYPE_CHECKING:  # for editors and static checkers
     from .acting import Agent
     from .engine.checkpoints import load_model, load_weights, save_model
     from .engine.collection import collect, get_dataset
+    from .engine.imitation import imitation_scores
     from .engine.minari import from_minari, to_minari
     from .engine.recipes import DataSpec, Measurement, Paths, Recipe
+    from .engine.rollouts import rollout_video
     from .engine.runs import run
     from .engine.study import Grid, Method, Preset, Study, find_study
     from .engine.sweeps import sweep
     from .engine.tasks import Task, make_task, register_task, task_names
     from .engine.verdicts import Claim
-    from .evaluation import play, rollout_video
+    from .evaluation import play
     from .models.sequence_model import make_model, model_names, register_model
     from .training import TrainingConfig, train
     from .trajectories import Trajectories
@@ -59,14 +62,16 @@ _PLACES = {
     "acting": "Agent",
     "engine.checkpoints": "load_model load_weights save_model",
     "engine.collection": "collect get_dataset",
+    "engine.imitation": "imitation_scores",
     "engine.minari": "from_minari to_minari",
     "engine.recipes": "DataSpec Measurement Paths Recipe",
+    "engine.rollouts": "rollout_video",
     "engine.runs": "run",
     "engine.study": "Grid Method Preset Study find_study",
     "engine.sweeps": "sweep",
     "engine.tasks": "Task make_task register_task task_names",
     "engine.verdicts": "Claim",
-    "evaluation": "play rollout_video",
+    "evaluation": "play",
     "models.sequence_model": "make_model model_names register_model",
     "training": "TrainingConfig train",
     "trajectories": "Trajectories"}

@@ -21,7 +21,7 @@ FLOORS = [line.split() for line in """
     paper core.arrays core.checks core.files core.growing core.names core.spaces
     core.dropout core.frames core.pages core.tensors
     engine.distributed engine.processes engine.provenance
-    core.facts core.published engine.packed_rows
+    core.facts core.published core.tally engine.packed_rows
     core.store
     core.chunks core.joining
     core.outcomes
@@ -35,9 +35,9 @@ FLOORS = [line.split() for line in """
     models.* engine.checkpoints
     models.cql_real
     training acting
-    evaluation
+    engine.imitation evaluation
     engine.attention engine.rendering engine.streams engine.style engine.vector engine.verdicts
-    engine.figures engine.tasks engine.totals engine.workers
+    engine.figures engine.rollouts engine.tasks engine.totals engine.workers
     engine.maps engine.storage engine.worker_tasks
     engine.rows
     engine.collection engine.minari

@@ -15,7 +15,8 @@ from gymnasium.vector.utils import batch_space
 from minigrid.wrappers import ImgObsWrapper
 from rate_nb.acting import Agent
 from rate_nb.engine.collection import collect
-from rate_nb.evaluation import imitation_scores, play
+from rate_nb.engine.imitation import imitation_scores
+from rate_nb.evaluation import play
 from rate_nb.models.sequence_model import make_model
 from rate_nb.engine.tasks import Task
 from rate_nb.training import TrainingConfig, train

@@ -61,10 +61,12 @@ from rate_nb.acting import Agent
 from rate_nb.engine.collection import collect, collect_to_disk, first_seed, get_dataset
 from rate_nb.engine.storage import dataset_folder, load_dataset
 from rate_nb.encoders import Quantities
-from rate_nb.evaluation import (ExpertAgent, RandomAgent, bootstrap_interval, rollout_video,
-                                imitation_scores, play, seed_interval, success_interval)
+from rate_nb.evaluation import (ExpertAgent, RandomAgent, bootstrap_interval, play, seed_interval,
+                                success_interval)
 from rate_nb.engine.encoded import EncodedTask, encoded_source
 from rate_nb.engine.fit import measure_fit
+from rate_nb.engine.imitation import imitation_scores
+from rate_nb.engine.rollouts import rollout_video
 from rate_nb.core.frames import FrameStacks, stacked
 from rate_nb.models.rate_config import RATEConfig
 from rate_nb.rate import RATE
@@ -869,7 +871,7 @@ INSIDE = set("""
     Robot room_for row_seeds rows_of_this_round rows_to_reset say_check say_scores say_table
     scenario_path scenario_wad Score score_of segment_plans sinusoid slanted small_multiples
     snapshot_steps spread_out stage_episodes stage_folder stage_skill stage_summary StagePlayer
-    Standardize standing steer surface SwappedValve take_labels thing three_convolutions
+    Standardize standing steer surface SwappedValve take_labels Tally thing three_convolutions
     tile_pictures to_array TracedAgent train_generator unused_parameters Valve Variances
     VectorEncoder video_page Whole windows_batch Within WorkerTask would_decide write_json
     write_launcher time_left

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ..core.checks import Number, Whole
+from .imitation import imitation_scores
 from .recipes import Paths, Recipe, build_model, recipe_data
-from ..evaluation import imitation_scores
 from ..models.sequence_model import SequenceModel
 
 # %% ../../nbs/engine/fit.ipynb #c006

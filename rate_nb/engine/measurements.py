@@ -12,9 +12,11 @@ import numpy as np
 from ..acting import Agent
 from ..core.checks import Flag, Whole, as_python
 from ..core.names import Registry
+from ..core.tally import Episodes
+from .imitation import imitation_scores
 from .recipes import (Measurement, Paths, Recipe, check_json, recipe_data,
                                     recipe_task)
-from ..evaluation import Episodes, imitation_scores, play
+from ..evaluation import play
 from ..models.sequence_model import Between, SequenceModel
 
 # %% ../../nbs/engine/measurements.ipynb #rd01

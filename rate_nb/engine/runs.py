@@ -25,6 +25,7 @@ from ..core.checks import Flag, label
 from .distributed import arithmetic, check_alone
 from .checkpoints import AGAIN, NUMERICS, load_weights
 from ..core.files import read_json, write_json
+from ..core.tally import Episodes
 from .measurements import find_measure, measure
 from .provenance import (PeakMemory, check_committed, code_of, git_commit,
                                        numerics_of, processor, versions)
@@ -33,9 +34,9 @@ from .recipes import (Measurement, Paths, Recipe, build_model, recipe_data,
 from .rows import read_row, write_row
 from .storage import one_at_a_time
 from .tasks import TASKS, make_task
-from ..evaluation import Episodes, rollout_video
 from ..models.sequence_model import SequenceModel, make_model, num_parameters
 from .packed_rows import stored_rows
+from .rollouts import rollout_video
 from ..training import train
 
 # %% ../../nbs/engine/runs.ipynb #rn01
