@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from .core.checks import Choice, Flag, Number, Whole
 from .models.sequence_model import SequenceModel
-from .training import fit_to_model
+from .engine.training_checks import fit_to_model
 from .trajectories import Segment, Trajectories
 
 # %% ../nbs/course/10_evaluation.ipynb #c014

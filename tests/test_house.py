@@ -20,15 +20,15 @@ from rate_nb.engine.tasks import TASKS, environments
 FLOORS = [line.split() for line in """
     paper core.arrays core.checks core.files core.growing core.names core.pages core.spaces
     core.facts core.frames core.tensors engine.distributed engine.processes engine.provenance
-    core.store engine.packed_rows
-    trajectories
+    core.store core.training_config engine.packed_rows
+    trajectories engine.batch_order
     core.windows
     encoders attention memory
     models.sequence_model models.layers
     rate models.behavior_cloning
     models.recurrent_dt models.values
-    models.* engine.checkpoints
-    models.cql_real
+    models.* engine.checkpoints engine.training_checks
+    models.cql_real engine.resuming
     training acting
     evaluation
     engine.attention engine.rendering engine.streams engine.style engine.vector engine.verdicts

@@ -18,7 +18,8 @@ from rate_nb.engine.collection import collect
 from rate_nb.evaluation import imitation_scores, play
 from rate_nb.models.sequence_model import make_model
 from rate_nb.engine.tasks import Task
-from rate_nb.training import TrainingConfig, train
+from rate_nb.core.training_config import TrainingConfig
+from rate_nb.training import train
 from rate_nb.trajectories import Trajectories
 
 gym.register_envs(ale_py)
