@@ -11,8 +11,8 @@ OTHERS = ("course/03_episodes", "course/04_encoders", "course/05_attention", "co
           "course/07_rate", "course/08_gradients_through_memory", "course/09_acting",
           "course/10_evaluation", "core/training_config", "engine/batch_order",
           "engine/training_checks", "engine/resuming", "engine/checkpoints", "engine/recipes",
-          "engine/presets", "engine/study", "engine/results", "engine/verdicts", "engine/measurements", "engine/runs",
-          "engine/fit", "engine/totals", "envs/popgym/task")
+          "engine/presets", "engine/study", "engine/results", "engine/verdicts",
+          "engine/measurements", "engine/runs", "engine/fit", "engine/totals", "envs/popgym/task")
 NOTEBOOKS = [*(ROOT/"nbs"/f"{name}.ipynb" for name in OTHERS),
              *sorted((ROOT/"nbs"/"models").glob("*.ipynb"))]
 
