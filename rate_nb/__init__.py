@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:  # for editors and static checkers
     from .acting import Agent
+    from .core.training_config import TrainingConfig
     from .engine.checkpoints import load_model, load_weights, save_model
     from .engine.collection import collect, get_dataset
     from .engine.imitation import imitation_scores
@@ -55,11 +56,12 @@ if _TYPE_CHECKING:  # for editors and static checkers
     from .engine.verdicts import Claim
     from .evaluation import play
     from .models.sequence_model import make_model, model_names, register_model
-    from .training import TrainingConfig, train
+    from .training import train
     from .trajectories import Trajectories
 
 _PLACES = {
     "acting": "Agent",
+    "core.training_config": "TrainingConfig",
     "engine.checkpoints": "load_model load_weights save_model",
     "engine.collection": "collect get_dataset",
     "engine.imitation": "imitation_scores",
@@ -73,7 +75,7 @@ _PLACES = {
     "engine.verdicts": "Claim",
     "evaluation": "play",
     "models.sequence_model": "make_model model_names register_model",
-    "training": "TrainingConfig train",
+    "training": "train",
     "trajectories": "Trajectories"}
 _MODULE = {name: module for module, names in _PLACES.items() for name in names.split()}
 __all__ = sorted(_MODULE)

@@ -24,7 +24,8 @@ from rate_nb.engine.checkpoints import NUMERICS
 from rate_nb.memory import VALVES
 from rate_nb.models.layers import LAYERS
 from rate_nb.models.sequence_model import SequenceModel, accepted_options, make_model, model_names
-from rate_nb.training import TrainingConfig, train, trajectory_losses
+from rate_nb.core.training_config import TrainingConfig
+from rate_nb.training import train, trajectory_losses
 from rate_nb.trajectories import Segment, Trajectories
 
 FILE = Path(__file__).with_name("golden.json")

@@ -18,7 +18,8 @@ from rate_nb.engine.runs import run, trained_model
 from rate_nb.engine.study import find_study
 from rate_nb.engine.sweeps import sweep
 from rate_nb.models.sequence_model import make_model
-from rate_nb.training import TrainingConfig, train
+from rate_nb.core.training_config import TrainingConfig
+from rate_nb.training import train
 from rate_nb.trajectories import Trajectories
 
 warnings.simplefilter("ignore")

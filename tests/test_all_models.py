@@ -8,7 +8,8 @@ import torch
 from gymnasium import spaces
 from rate_nb.core.spaces import actions_out, array_space
 from rate_nb.models.sequence_model import accepted_options, make_model, model_names
-from rate_nb.training import TrainingConfig, train
+from rate_nb.core.training_config import TrainingConfig
+from rate_nb.training import train
 from rate_nb.trajectories import Segment, Trajectories, select_rows
 from test_spaces import MOVES, PAIRS, VECTOR
 

@@ -34,7 +34,8 @@ from rate_nb.envs.mujoco.task import MuJoCo
 from rate_nb.envs.tmaze.task import TMaze
 from rate_nb.envs.vizdoom.scenario import scenario_path
 from rate_nb.models.sequence_model import make_model
-from rate_nb.training import TrainingConfig, train
+from rate_nb.core.training_config import TrainingConfig
+from rate_nb.training import train
 
 CLEAR = (ValueError, FileNotFoundError)  # with one line that names the file
 MAZE, HOPPER = TMaze(3), MuJoCo("hopper", stages=1, stage_steps=2048)

@@ -15,7 +15,8 @@ from rate_nb.engine.tasks import make_task
 from rate_nb.evaluation import play
 from rate_nb.models.sequence_model import make_model
 from rate_nb.models.values import follow
-from rate_nb.training import TrainingConfig, train, trajectory_losses
+from rate_nb.core.training_config import TrainingConfig
+from rate_nb.training import train, trajectory_losses
 from rate_nb.trajectories import Trajectories
 
 d3rlpy = pytest.importorskip("d3rlpy", reason="needs d3rlpy: pip install '.[crosscheck]'")

@@ -22,7 +22,7 @@ from rate_nb.engine.collection import collect_to_disk, play_rounds
 from rate_nb.engine.recipes import DataSpec, Paths, Recipe, recipe_from
 from rate_nb.engine.rows import read_row, write_row
 from rate_nb.envs.tmaze.task import TMaze
-from rate_nb.training import TrainingConfig
+from rate_nb.core.training_config import TrainingConfig
 
 MAZE, PLAYER = TMaze((1, 3)), "TMazeExpert"
 SIZES = dict(segment_length=3, num_segments=2, d_model=4, d_head=2, num_layers=1, num_heads=2)

@@ -21,19 +21,19 @@ FLOORS = [line.split() for line in """
     paper core.arrays core.checks core.files core.growing core.names core.spaces
     core.dropout core.frames core.pages core.tensors
     engine.distributed engine.processes engine.provenance
-    core.facts core.published core.tally engine.packed_rows
+    core.facts core.published core.tally core.training_config engine.packed_rows
     core.store
     core.chunks core.joining
     core.outcomes
-    trajectories
+    trajectories engine.batch_order
     core.windows models.attention_plans models.heads models.image_encoder
     encoders attention memory
     models.attention_steps models.sequence_model models.layers
     models.rate_config models.rate_steps
     rate models.behavior_cloning
     models.recurrent_dt models.values
-    models.* engine.checkpoints
-    models.cql_real
+    models.* engine.checkpoints engine.training_checks
+    models.cql_real engine.resuming
     training acting
     engine.imitation evaluation
     engine.attention engine.rendering engine.streams engine.style engine.vector engine.verdicts

@@ -18,7 +18,8 @@ from rate_nb.engine.checkpoints import load_model, load_tensors, load_weights
 from rate_nb.engine.collection import get_dataset
 from rate_nb.envs.tmaze.task import TMaze
 from rate_nb.models.sequence_model import make_model
-from rate_nb.training import TrainingConfig, train
+from rate_nb.core.training_config import TrainingConfig
+from rate_nb.training import train
 from rate_nb.trajectories import Trajectories
 
 TRAINING = TrainingConfig(iterations=40, batch_size=16, warmup=10)

@@ -10,7 +10,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 OTHERS = ("course/03_episodes", "course/04_encoders", "course/05_attention", "course/06_memory",
           "course/07_rate", "course/08_gradients_through_memory", "course/09_acting",
            "course/10_evaluation", "core/chunks", "core/joining", "core/outcomes", "core/tally",
-           "core/published", "core/dropout", "engine/checkpoints", "engine/recipes",
+           "core/published", "core/dropout", "core/training_config", "engine/batch_order",
+           "engine/training_checks", "engine/resuming", "engine/checkpoints", "engine/recipes",
            "engine/presets", "engine/study", "engine/results", "engine/verdicts",
            "engine/imitation", "engine/measurements", "engine/rollouts", "engine/runs",
            "engine/fit", "engine/totals", "envs/popgym/task", "envs/memory_maze/state")

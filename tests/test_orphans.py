@@ -16,7 +16,7 @@ import sys
 from dataclasses import replace
 from rate_nb.engine.recipes import DataSpec, Paths, Recipe
 from rate_nb.engine.sweeps import sweep
-from rate_nb.training import TrainingConfig
+from rate_nb.core.training_config import TrainingConfig
 
 endless = Recipe(name="BC", task="tmaze", model="bc_mlp", preset="smoke", seed=0, length=6,
                  data=DataSpec(20), task_options={"corridor_length": [1, 4]},

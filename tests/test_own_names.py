@@ -35,7 +35,7 @@ from rate_nb.engine.sweeps import sweep
 from rate_nb.memory import VALVES
 from rate_nb.models.sequence_model import register_model
 from rate_nb.engine.tasks import register_task
-from rate_nb.training import TrainingConfig
+from rate_nb.core.training_config import TrainingConfig
 
 def recipe(seed, task, model, valve):
     return Recipe(name="mine", task=task, model=model, preset="smoke", seed=seed, length=9,

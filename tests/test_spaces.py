@@ -19,7 +19,8 @@ from rate_nb.engine.imitation import imitation_scores
 from rate_nb.evaluation import play
 from rate_nb.models.sequence_model import make_model
 from rate_nb.engine.tasks import Task
-from rate_nb.training import TrainingConfig, train
+from rate_nb.core.training_config import TrainingConfig
+from rate_nb.training import train
 from rate_nb.trajectories import Trajectories
 
 gym.register_envs(ale_py)

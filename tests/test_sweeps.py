@@ -17,7 +17,7 @@ from rate_nb.engine import sweeps
 from rate_nb.engine.recipes import DataSpec, Measurement, Paths, Recipe
 from rate_nb.engine.runs import load_rows
 from rate_nb.engine.sweeps import sweep
-from rate_nb.training import TrainingConfig
+from rate_nb.core.training_config import TrainingConfig
 
 HERE = str(Path(__file__).resolve().parent)
 SMALL = Recipe(name="RATE", task="tmaze", model="rate", preset="smoke", seed=0, length=6,

@@ -18,7 +18,7 @@ from pathlib import Path
 from rate_nb.engine import collection, runs, sweeps
 from rate_nb.engine.recipes import DataSpec, Measurement, Paths, Recipe
 from rate_nb.engine.results import noted
-from rate_nb.training import TrainingConfig
+from rate_nb.core.training_config import TrainingConfig
 
 folder, rounds, me = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 done, said = [], {}

@@ -72,7 +72,7 @@ from rate_nb.engine.recipes import DataSpec, Measurement
 from rate_nb.engine.results import scores_of
 from rate_nb.engine.study import Grid, Method, Study
 from rate_nb.engine.verdicts import Claim, Within
-from rate_nb.training import TrainingConfig
+from rate_nb.core.training_config import TrainingConfig
 ---
 #| export
 SMALL = dict(segment_length=2, num_segments=2, d_model=16, d_head=8, num_layers=1, num_heads=2)

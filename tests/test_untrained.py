@@ -22,7 +22,7 @@ from rate_nb.engine.runs import trained_model
 from rate_nb.analysis.probes import Prompted, memory_trace, separation
 from rate_nb.models.sequence_model import make_model
 from rate_nb.engine.tasks import make_task
-from rate_nb.training import TrainingConfig
+from rate_nb.core.training_config import TrainingConfig
 from scipy import stats
 
 torch.set_num_threads(1)

@@ -78,7 +78,9 @@ from rate_nb.models.sequence_model import make_model, model_builder, model_names
 from rate_nb.engine.tasks import Task, make_task
 from rate_nb.engine.vector import play_both
 from rate_nb.engine.workers import WorkerVectorEnv
-from rate_nb.training import TrainingConfig, batch_indices, train, trajectory_losses
+from rate_nb.core.training_config import TrainingConfig
+from rate_nb.engine.batch_order import batch_indices
+from rate_nb.training import train, trajectory_losses
 from rate_nb.core.windows import Windows
 from rate_nb.trajectories import Segment, Trajectories, split_segments
 from test_all_models import moves_of
@@ -888,6 +890,7 @@ INSIDE = set("""
     judge_claim say_deciding say_number Judged StudyPage
     join_pictures draw_items Proportion Share
     walk Walker draw_walk draw_walks
+    check_length check_options own_indices start_training TrainingRun
 """.split())
 
 # ---- tests ----

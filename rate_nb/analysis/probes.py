@@ -29,7 +29,7 @@ from ..engine.tasks import Expert, Task
 from ..evaluation import play
 from ..models.sequence_model import SequenceModel
 from ..rate import RATE
-from ..training import fit_to_model
+from ..engine.training_checks import fit_to_model
 from ..trajectories import Segment, Trajectories
 
 # %% ../../nbs/analysis/probes.ipynb #c004b

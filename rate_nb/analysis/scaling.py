@@ -33,7 +33,9 @@ from ..engine.provenance import PeakMemory
 from ..engine.speed import (ACTIONS, OBSERVATIONS, benchmark_model, in_fresh_process,
                                   optimizer_for, random_batch, seconds_in_turns, training_step)
 from ..models.sequence_model import SequenceModel, make_model
-from ..training import TrainingConfig, batch_indices, train
+from ..core.training_config import TrainingConfig
+from ..engine.batch_order import batch_indices
+from ..training import train
 from ..trajectories import Trajectories
 
 # %% ../../nbs/analysis/scaling.ipynb #c011

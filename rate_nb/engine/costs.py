@@ -26,7 +26,8 @@ from .study import find_study
 from .tasks import make_task
 from ..models.sequence_model import (SequenceModel, accepted_options, make_model,
                                            num_parameters)
-from ..training import TrainingConfig, trajectory_losses
+from ..core.training_config import TrainingConfig
+from ..training import trajectory_losses
 from ..trajectories import Segment
 
 # %% ../../nbs/engine/costs.ipynb #c006

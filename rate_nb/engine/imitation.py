@@ -13,7 +13,7 @@ import torch
 
 from ..core.checks import Whole
 from ..models.sequence_model import SequenceModel
-from ..training import fit_to_model
+from .training_checks import fit_to_model
 from ..trajectories import Segment, Trajectories
 
 # %% ../../nbs/engine/imitation.ipynb #c042b

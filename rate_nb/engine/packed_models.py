@@ -34,7 +34,7 @@ from .runs import trained_model
 from .study import Grid, Method, Study, measurement
 from ..evaluation import play, success_interval
 from ..models.sequence_model import SequenceModel
-from ..training import TrainingConfig
+from ..core.training_config import TrainingConfig
 
 # %% ../../nbs/engine/packed_models.ipynb #c005b
 def measure_outputs(model: SequenceModel, recipe: Recipe, paths: Paths, *,

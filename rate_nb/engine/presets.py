@@ -13,7 +13,7 @@ from typing import Any
 from ..core.checks import Whole, check_fields
 from ..core.published import published
 from .recipes import DataSpec
-from ..training import TrainingConfig
+from ..core.training_config import TrainingConfig
 
 # %% ../../nbs/engine/presets.ipynb #c006
 def sizes(shared: dict, # options of all sizes in `groups`

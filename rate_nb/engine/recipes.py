@@ -24,7 +24,7 @@ from .tasks import Task, make_task
 from ..models.sequence_model import SequenceModel, make_model
 from .checkpoints import NUMERICS
 from .provenance import repository
-from ..training import TrainingConfig
+from ..core.training_config import TrainingConfig
 from ..core.windows import Windows
 from ..trajectories import Trajectories
 

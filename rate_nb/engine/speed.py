@@ -37,7 +37,8 @@ from .provenance import PACKAGES, PeakMemory, git_commit
 from .tasks import Task
 from ..core.files import write_json
 from ..models.sequence_model import SequenceModel, make_model
-from ..training import TrainingConfig, trajectory_losses
+from ..core.training_config import TrainingConfig
+from ..training import trajectory_losses
 from ..trajectories import Segment
 
 # %% ../../nbs/engine/speed.ipynb #c006

@@ -31,7 +31,7 @@ from .sweeps import only_asked, sweep
 from .verdicts import Above, Below, Claim, Each, Ordered, Share, Within
 from ..evaluation import play
 from ..models.sequence_model import accepted_options
-from ..training import TrainingConfig
+from ..core.training_config import TrainingConfig
 
 # what a study is written with, in one place
 _all_ = ["ENCODER", "LAPTOP", "OTHERS", "Preset", "Published", "sizes", "thirds", "DataSpec",
