@@ -6,9 +6,9 @@ import json
 import golden
 import pytest
 import torch
-from rate_nb import rate
 from rate_nb.attention import RelativeAttention
 from rate_nb.engine.checkpoints import NUMERICS
+from rate_nb.models import rate_steps
 from rate_nb.models.attention_steps import step_attention
 from rate_nb.models.layers import GRUGate, TrXLLayer
 from rate_nb.models.sequence_model import RecurrentModel
@@ -45,8 +45,9 @@ def scaled_biases(monkeypatch):
 
 def scaled_acting(monkeypatch):
     "The same while acting, which has a kernel of its own."
-    monkeypatch.setattr(rate, "step_attention", lambda attention, biases, mask: step_attention(
-        attention, [bias*attention.d_head**0.5 for bias in biases], mask))
+    def scaled(attention, biases, mask):
+        return step_attention(attention, [bias*attention.d_head**0.5 for bias in biases], mask)
+    monkeypatch.setattr(rate_steps, "step_attention", scaled)
 
 
 def other_gate(monkeypatch):

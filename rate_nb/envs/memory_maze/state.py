@@ -20,7 +20,6 @@ from ...engine.tasks import Expert
 from rate_nb.envs.memory_maze.expert import (
     RAYS, REACH, MemoryMazeExpert, angle_to, disturb, follow, in_view, send_rays, shortest_ways,
     way_to)
-from .package import begin_maze
 from .task import (
     ACTION_SPACE, COLORS, MIRRORED_ACTIONS, Episode, MemoryMaze, MemoryMazeEnv, expert_info)
 
@@ -29,6 +28,7 @@ SIGHT = slice(0, None, 5)  # of the expert's 61 rays: 13
 NUM_STATE = 13 + 3*len(COLORS) + len(COLORS) + ACTION_SPACE.n
 STATE_SPACE = gym.spaces.Box(-5, 5, (NUM_STATE,), np.float32)
 
+# %% ../../../nbs/envs/memory_maze/state.ipynb #c006b
 def free_sight(
     free: np.ndarray,  # (11, 11) bool, the map
     agent: np.ndarray,  # (3,) x, y, heading
@@ -65,16 +65,7 @@ def camera_state(
 # %% ../../../nbs/envs/memory_maze/state.ipynb #c013
 class StateEpisode(Episode):
     "A maze of which nothing is drawn, and what is told of it."
-    def begin(self, seed: int) -> None:
-        "Make the maze of a seed; RuntimeError if the package does not work."
-        self.close()
-        self.seed, self.steps, self.action = seed, 0, None
-        self.maze, _ = begin_maze(seed, draws=False)
-
-    def move(self, action: int) -> float:
-        "Play one step; returns its reward."
-        self.steps, self.action = self.steps + 1, int(action)
-        return float(self.maze.step(self.action).reward)
+    draws = False
 
     def seen(self) -> tuple[np.ndarray, dict[str, Any]]:
         "Observation (31,) float32 and info: the wanted colour, and more for an expert."
@@ -82,6 +73,7 @@ class StateEpisode(Episode):
         known = info | {'episode_seed': self.seed} | expert_info(self.maze)
         return camera_state(known, self.action), known if self.expert_infos else info
 
+# %% ../../../nbs/envs/memory_maze/state.ipynb #c013b
 class MemoryMazeStateEnv(MemoryMazeEnv):
     "Memory Maze 9x9, one episode at a time; observations are 31 numbers."
     observation_space, episode_type = STATE_SPACE, StateEpisode
@@ -130,6 +122,7 @@ def mirror_state(
     side = balls.new_tensor([1, -1, 1]).repeat(3)
     return torch.cat([sight.flip(-1), balls*side, wanted, action[..., MIRRORED_ACTIONS]], -1)
 
+# %% ../../../nbs/envs/memory_maze/state.ipynb #c020b
 def recolor_state(
     state: torch.Tensor,  # (…, 31)
     order: torch.Tensor,  # (3,) integers: the new ball i is the old ball order[i]

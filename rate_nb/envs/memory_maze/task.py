@@ -60,6 +60,7 @@ def check_action(
 # %% ../../../nbs/envs/memory_maze/task.ipynb #c026a
 class Episode:
     "A maze with what is told of it, for one episode after another."
+    draws = True  # False: pictures are black
 
     def __init__(
         self,
@@ -71,8 +72,8 @@ class Episode:
     def begin(self, seed: int) -> None:
         "Make the maze of a seed; RuntimeError if the package does not work."
         self.close()
-        self.seed, self.steps = seed, 0
-        self.maze, timestep = begin_maze(seed)
+        self.seed, self.steps, self.action = seed, 0, None
+        self.maze, timestep = begin_maze(seed, self.draws)
         self.picture = timestep.observation
 
     @property
@@ -82,8 +83,9 @@ class Episode:
 
     def move(self, action: int) -> float:
         "Play one step; returns its reward."
-        timestep = self.maze.step(int(action))
-        self.steps, self.picture = self.steps + 1, timestep.observation
+        self.steps, self.action = self.steps + 1, int(action)
+        timestep = self.maze.step(self.action)
+        self.picture = timestep.observation
         return float(timestep.reward)
 
     def seen(self) -> tuple[np.ndarray, dict[str, Any]]:
