@@ -62,11 +62,8 @@ class Episode:
     "A maze with what is told of it, for one episode after another."
     draws = True  # False: pictures are black
 
-    def __init__(
-        self,
-        max_steps: int,
-        expert_infos: bool,  # report what only an expert may know
-    ):
+    def __init__(self, max_steps: int,
+                 expert_infos: bool):  # report what only an expert may know
         self.max_steps, self.expert_infos, self.maze = max_steps, expert_infos, None
 
     def begin(self, seed: int) -> None:
