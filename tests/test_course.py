@@ -26,7 +26,12 @@ def minutes(path) -> int:
 def test_the_course_is_an_evening():
     names = [path.stem for path in LESSONS]
     assert [name[:2] for name in names] == [f"{number:02}" for number in range(1, 12)]
-    assert sum(map(minutes, LESSONS)) <= 4*60
+    assert sum(map(minutes, LESSONS)) <= 3*60
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=notebook_id)
+def test_a_lesson_is_short(path):
+    assert len(cells(path)) <= 60 and minutes(path) <= 20
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=notebook_id)
