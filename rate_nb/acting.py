@@ -44,6 +44,12 @@ def _start(agent, **told): # the state of the model before the first step
     if agent.between is not None: told["between"] = agent.between
     return agent.model.initial_state(agent.batch, **told)
 
+def _temperature(temperature, sample, model): # above 0, where it changes anything
+    if temperature != 1 and (not sample or isinstance(model.action_space, spaces.Box)):
+        raise ValueError(f"temperature is {temperature}: it is for actions that are sampled from "
+                         "probabilities; set sample=True, or leave it 1")
+    return Number(above=0)("temperature", temperature)
+
 def _clues(agent, infos): # (batch,) int64, of an oracle's episodes
     if "clue" not in infos:
         raise ValueError("an oracle has to be told the clue: play a task whose infos have one")
@@ -60,17 +66,18 @@ def _seen(agent, observation): # (batch, …), as the model takes it
 
 # %% ../nbs/course/09_acting.ipynb #c006i
 class Agent:
-    """Plays episodes side by side with a sequence model: all begin at `reset` and advance together.
-
-    Every `reset_return_every` steps (None: never) it asks for the target return anew."""
+    "Plays episodes side by side with a sequence model: all begin at `reset` and advance together."
     def __init__(self, model: SequenceModel, target_return: float, # in units of reward
                  sample: bool = False, seed: int = 0, # greedy actions, or sampled with this seed
-                 reset_return_every: int | None = None, between: Between | None = None):
-        self.model, self.batch, self.between = model, None, between
+                 reset_return_every: int | None = None, # steps; ask for the target return again
+                 between: Between | None = None, # called with the memory at segment boundaries
+                 temperature: float = 1.): # of sampled actions: below 1 more greedy, above 1 less
+        self.model, self.device = model, next(model.parameters()).device
         self.target_return = Number()("target_return", target_return)
         self.sample, self.seed = Flag()("sample", sample), Whole(0)("seed", seed)
+        self.batch, self.between = None, between
         self.reset_every = Whole(1, optional=True)("reset_return_every", reset_return_every)
-        self.device = next(model.parameters()).device
+        self.temperature = _temperature(temperature, sample, model)
 
     def reset(self, batch: int) -> None: # episodes that begin now
         "Forget everything. Puts the model into evaluation mode, as it may have been trained since."
@@ -95,5 +102,5 @@ class Agent:
         "Actions (batch, …), from observations (batch, …) and what the last ones earned (batch,)."
         seen, to_go = _seen(self, observation), self.return_to_go.advance(reward)
         self.output, self.state = self.model.step(seen, to_go, self.previous_action, self.state)
-        self.previous_action = self.model.head.choose(self.output, self.generator)
+        self.previous_action = self.model.head.choose(self.output/self.temperature, self.generator)
         return actions_out(self.model.action_space, self.previous_action.cpu().numpy())

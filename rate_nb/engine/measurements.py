@@ -93,6 +93,7 @@ def measure_episodes(model: SequenceModel, recipe: Recipe, paths: Paths, *,
                      target_best: bool = False, # ask for the largest return of the data
                      marks: tuple[int, ...] = (), # steps after which the return so far is kept
                      sample: bool = False, # sampled actions; otherwise greedy ones
+                     temperature: float = 1., # of sampled actions
                      reset_return_every: int | None = None, # steps; None: never
                      between: Between | None = None, # called at each segment boundary
                      **task_options, # of the task that is played, over those of the recipe
@@ -103,7 +104,8 @@ def measure_episodes(model: SequenceModel, recipe: Recipe, paths: Paths, *,
     task = recipe_task(recipe, paths, **task_options)
     if target_best: target_return = best_return(recipe, paths)
     target = task.target_return if target_return is None else target_return
-    agent = Agent(model, target, sample, reset_return_every=reset_return_every, between=between)
+    agent = Agent(model, target, sample, temperature=temperature, between=between,
+                  reset_return_every=reset_return_every)
     played = play(agent, task, episodes, seed, marks=marks)
     return episode_scores(played) | {"target": float(target), "seconds": played.seconds,
                                      "return": float(np.mean(played.returns))}
