@@ -138,7 +138,7 @@ def weights_of_all(attention: AttentionProjections,
 class RelativeAttention(AttentionProjections):
     "Multi-head attention by content and distance, projections included (RATE, section 3)."
     def __init__(self, d_model: int, num_heads: int, d_head: int, dropout: float = 0.,
-                 kernel: str = "auto", # a key of KERNELS and of STEP_KERNELS
+                 kernel: str = "auto", # a key of KERNELS
                 ):
         super().__init__(d_model, num_heads, d_head, dropout)
         self.kernel, self.attend = kernel, KERNELS.find(kernel)

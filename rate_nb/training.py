@@ -43,8 +43,8 @@ def trajectory_losses(model: SequenceModel,
                      ) -> Iterator[Tensor]: # () each; their sum ("mean": each) is a loss a step
     """The loss of a batch in pieces of `bptt` segments, between which no gradient flows.
 
-    Where processes share a batch out, their losses add up to that of the batch; who has nothing
-    left to read gets zeros. Raises ValueError for a batch of padding."""
+    Where processes share a batch out, their losses add up to that of the batch; a process with
+    nothing left to read gets zeros. Raises ValueError for a batch of padding."""
     bptt = Whole(1)("bptt", bptt)
     segment_loss = Choice(("mean",), optional=True)("segment_loss", segment_loss)
     lengths = trajectory.mask.sum(1)
