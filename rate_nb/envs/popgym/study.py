@@ -157,7 +157,7 @@ GROUPS = {
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c015s
 RUN = (*(f'{data}, {level.lower()}' for data in ('good', 'poor') for level in LEVELS),
-       'good doubled, easy', 'first third')  # the groups whose rows are there
+       'good doubled, easy', 'good doubled, medium', 'first third')  # whose rows are there
 EXPERIMENTS = {name: GROUPS[name] for name in RUN}
 PLANNED = {name: group for name, group in GROUPS.items() if name not in RUN}
 
