@@ -891,6 +891,7 @@ INSIDE = set("""
     join_pictures draw_items Proportion Share
     walk Walker draw_walk draw_walks
     check_length check_options own_indices start_training TrainingRun
+    Restarted
 """.split())
 
 # ---- tests ----
