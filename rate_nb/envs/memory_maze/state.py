@@ -149,8 +149,8 @@ class MemoryMazeState(MemoryMaze):
 
     def mirror_batch(self, batch):
         "A batch of which each trajectory has one of twelve equal forms, chosen at random."
-        batch, states = super().mirror_batch(batch), []
-        for state in batch.observation: states.append(recolor_state(state, torch.randperm(3)))
+        batch = super().mirror_batch(batch)
+        states = [recolor_state(state, torch.randperm(3)) for state in batch.observation]
         return batch._replace(observation=torch.stack(states))
 
     def make_env(self) -> MemoryMazeStateEnv:
