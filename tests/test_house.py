@@ -37,7 +37,7 @@ FLOORS = [line.split() for line in """
     training acting
     engine.imitation evaluation
     engine.attention engine.rendering engine.streams engine.style engine.vector engine.verdicts
-    engine.figures engine.rollouts engine.tasks engine.totals engine.workers
+    engine.figures engine.power engine.rollouts engine.tasks engine.totals engine.workers
     engine.maps engine.storage engine.worker_tasks
     engine.rows
     engine.collection engine.minari

@@ -14,7 +14,8 @@ OTHERS = ("course/03_episodes", "course/04_encoders", "course/05_attention", "co
            "engine/training_checks", "engine/resuming", "engine/checkpoints", "engine/recipes",
            "engine/presets", "engine/study", "engine/results", "engine/verdicts",
            "engine/imitation", "engine/measurements", "engine/rollouts", "engine/runs",
-           "engine/fit", "engine/totals", "envs/popgym/task", "envs/memory_maze/state")
+           "engine/fit", "engine/totals", "engine/power", "envs/popgym/task",
+           "envs/memory_maze/state")
 NOTEBOOKS = [*(ROOT/"nbs"/f"{name}.ipynb" for name in OTHERS),
              *sorted((ROOT/"nbs"/"models").glob("*.ipynb"))]
 

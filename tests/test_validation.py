@@ -876,7 +876,7 @@ INSIDE = set("""
     Standardize standing steer surface SwappedValve take_labels Tally thing three_convolutions
     tile_pictures to_array TracedAgent train_generator unused_parameters Valve Variances
     VectorEncoder video_page Whole windows_batch Within WorkerTask would_decide write_json
-    write_launcher time_left
+    write_launcher time_left held_out with_standing power seeds_needed Planned
     full_batch Cost training_cost cost_table Case Scale meet measured_run measure_cases main
     study_names acting_of batch_time dt_for Exponent episode_memory iteration_time
     made_up_observations

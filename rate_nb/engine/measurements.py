@@ -10,7 +10,7 @@ __all__ = ['MEASUREMENTS', 'find_measure', 'measure', 'measure_play', 'episode_s
 import numpy as np
 
 from ..acting import Agent
-from ..core.checks import Flag, Whole, as_python
+from ..core.checks import Flag, Number, Whole, as_python
 from ..core.names import Registry
 from ..core.tally import Episodes
 from .imitation import imitation_scores
@@ -25,6 +25,7 @@ MEASUREMENTS = Registry("measurement", {
     "episodes": "rate_nb.engine.measurements:measure_episodes",
     "imitation": "rate_nb.engine.measurements:measure_imitation",
     "fit": "rate_nb.engine.fit:measure_fit",
+    "held-out fit": "rate_nb.engine.fit:measure_held_out_fit",
     "noisy episodes": "rate_nb.analysis.probes:measure_noisy_episodes",
     "attention": "rate_nb.analysis.probes:measure_attention",
     "memory": "rate_nb.analysis.probes:measure_memory",
@@ -81,8 +82,8 @@ def episode_scores(played: Episodes # from `play`
 
 # %% ../../nbs/engine/measurements.ipynb #rd22
 def best_return(recipe: Recipe, paths: Paths) -> float: # in units of reward
-    "The largest return of an episode that the recipe learns from."
-    whole = dict(chunk=None, stride=None, min_return=None)
+    "The largest return of an episode of the recipe's data."
+    whole = dict(chunk=None, stride=None, min_return=None, hold_out=None)
     return float(recipe_data(recipe, paths, False, **whole)[0].returns.max())
 
 # %% ../../nbs/engine/measurements.ipynb #rs02
@@ -114,6 +115,7 @@ def measure_episodes(model: SequenceModel, recipe: Recipe, paths: Paths, *,
                      seed: int = 0, # of the episodes, the same for every model
                      target_return: float | None = None, # None: the task's own
                      target_best: bool = False, # ask for the largest return of the data
+                     target_share: float = 1., # of that target, which is asked for
                      marks: tuple[int, ...] = (), # steps after which the return so far is kept
                      sample: bool = False, # sampled actions; otherwise greedy ones
                      temperature: float = 1., # of sampled actions
@@ -128,6 +130,7 @@ def measure_episodes(model: SequenceModel, recipe: Recipe, paths: Paths, *,
     task = recipe_task(recipe, paths, **task_options)
     if target_best: target_return = best_return(recipe, paths)
     target = task.target_return if target_return is None else target_return
+    target = Number()("target_return", target)*Number()("target_share", target_share)
     agent = Agent(model, target, sample, temperature=temperature, between=between,
                   reset_return_every=reset_return_every)
     if restart_every is not None: agent = Restarted(agent, restart_every)

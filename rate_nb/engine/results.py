@@ -273,7 +273,8 @@ def noted_data(recipe: Recipe, # whose data it is
               ) -> dict: # the manifest without the arrays' hashes, and the returns of all episodes
     "What is known of a recipe's data, whole episodes; the data is made first, if need be."
     def note():
-        data, manifest = recipe_data(recipe, paths, progress, chunk=None, stride=None)
+        data, manifest = recipe_data(recipe, paths, progress, chunk=None, stride=None,
+                                     hold_out=None)
         kept = {key: value for key, value in manifest.items() if key != "arrays"}
         return kept | {"returns": data.returns.round(2).tolist()}
     return noted((recipe.folder, recipe.preset, "data"), name, note, paths)

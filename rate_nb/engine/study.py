@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RELATIVES', 'Plan', 'ELSEWHERE', 'text', 'Method', 'Run', 'Grid', 'grids_of', 'measurement', 'asks', 'Study',
-           'through_encoder', 'control', 'study_names', 'find_study', 'ENCODER', 'LAPTOP', 'OTHERS', 'Preset',
+           'through_encoder', 'longer', 'control', 'study_names', 'find_study', 'ENCODER', 'LAPTOP', 'OTHERS', 'Preset',
            'Published', 'sizes', 'thirds', 'DataSpec', 'Measurement', 'gaps_of', 'scores_of', 'Above', 'Below', 'Claim',
            'Each', 'Ordered', 'Share', 'Within', 'TrainingConfig']
 
@@ -293,6 +293,14 @@ def through_encoder(fields: dict, # of a recipe, from a study's `base`
     "What a study's `base` returns, seen through a pretrained encoder."
     seen = dict(base=fields["task"], encoder=encoder.config) | fields["task_options"] | options
     return fields | dict(task="encoded", task_options=seen)
+
+# %% ../../nbs/engine/study.ipynb #c024n
+def longer(base: Callable[..., dict] # of a study; it understands `times`
+          ) -> Callable[..., dict]: # for a method's `base`
+    "The same base, with as many times the iterations as the preset has for behaviour cloning."
+    def with_more(preset, times=1, **setting):
+        return base(preset, times=preset.extra["cloning"]*times, **setting)
+    return with_more
 
 # %% ../../nbs/engine/study.ipynb #c024b
 def control(task: Callable[[Preset], Any], # of the test

@@ -205,11 +205,13 @@ def stage_skill(task: Task, folder: Path, stage: int) -> float:  # mean return
 
 # %% ../../../nbs/envs/mujoco/generator.ipynb #c028
 def choose_stages(returns: list[float],  # mean return of each stage
-                  ) -> tuple[int, int]:  # the stages of the medium policy and of the expert
-    "The first stage a third of the way up, and the best."
+                  policies: int = 1,  # so many stages, or as many as there are
+                  ) -> tuple[list[int], list[int]]:  # stages of medium, and of the expert
+    "The first stages a third of the way up, and the best ones, the best first."
     returns = np.asarray(returns)
     third = returns[0] + (returns.max() - returns[0]) / 3
-    return int(np.argmax(returns >= third)), int(np.argmax(returns))
+    medium, best = np.flatnonzero(returns >= third), np.argsort(-returns, kind='stable')
+    return medium[:policies].tolist(), best[:policies].tolist()
 
 # %% ../../../nbs/envs/mujoco/generator.ipynb #c031
 def spread_out(trajectories: Trajectories, number: int) -> Trajectories:
@@ -232,12 +234,17 @@ class Generator:
     task: Task
     folder: Path  # with the stages
     seed: int  # of what its policies play
-    medium: int  # the medium policy's stage
-    expert: int  # the expert's stage
+    medium: list[int]  # the stages that are medium policies
+    expert: list[int]  # the stages that are experts
     progress: bool = True  # show bars
 
-    def play(self, stage: int, number: int) -> Trajectories:
-        "So many episodes of the policy of a stage, with noise."
+    def play(self, stages: list[int], number: int) -> Trajectories:
+        "So many episodes, with noise, shared out evenly among the policies of these stages."
+        shares = [len(part) for part in np.array_split(np.arange(number), len(stages))]
+        return Trajectories.concatenate([self._play(stage, share) for stage, share
+                                         in zip(stages, shares, strict=True) if share])
+
+    def _play(self, stage, number):
         player = StagePlayer(self.task, stage_folder(self.folder, stage), self.seed)
         return collect(self.task, number, self.seed, 20, self.progress, player)
 
@@ -247,7 +254,7 @@ def _medium(generator: Generator, number: int) -> Trajectories:
 
 
 def _replay(generator: Generator, number: int) -> Trajectories:
-    stages = range(generator.medium + 1)
+    stages = range(max(generator.medium) + 1)
     done = Trajectories.concatenate([stage_episodes(generator.folder, stage) for stage in stages])
     return spread_out(done, number)
 
@@ -271,9 +278,9 @@ def record(
     folder = generator_folder(task, seed, root)
     with one_at_a_time(folder):
         history = train_generator(task, folder, seed, progress)
-        medium, expert = choose_stages([summary['mean_return'] for summary in history])
-        medium_return = stage_skill(task, folder, medium)
-        expert_return = stage_skill(task, folder, expert)
+        medium, expert = choose_stages([summary['mean_return'] for summary in history],
+                                       task.policies)
+        skills = {stage: stage_skill(task, folder, stage) for stage in {*medium, *expert}}
     curve = [[summary['steps'], round(summary['mean_return'], 1)] for summary in history]
     generator = Generator(task, folder, seed, medium, expert, progress)
     data = RECORDINGS[task.dataset](generator, num_trajectories)
@@ -281,7 +288,8 @@ def record(
         'generator': 'PPO of stable-baselines3', 'settings': SETTINGS,
         'training_steps': history[-1]['steps'], 'curve': curve,
         'medium_stage': medium, 'expert_stage': expert,
-        'medium_return': medium_return, 'expert_return': expert_return,
+        'medium_return': float(np.mean([skills[stage] for stage in medium])),
+        'expert_return': max(skills[stage] for stage in expert),
         'made_with': {name: version(name) for name in ('stable-baselines3', 'mujoco')}}
 
 # %% ../../../nbs/envs/mujoco/generator.ipynb #c038

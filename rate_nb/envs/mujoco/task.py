@@ -16,6 +16,7 @@ import numpy as np
 from ...core.checks import Choice, Flag, Number, Whole, check_fields
 from ...encoders import Quantities
 from ...engine.rendering import choose_renderer
+from ...engine.tasks import added
 from ...engine.worker_tasks import WorkerTask
 
 # %% ../../../nbs/envs/mujoco/task.ipynb #c006
@@ -113,6 +114,7 @@ class MuJoCo(WorkerTask):
     origin: str = 'local'  # one of ORIGINS
     stages: int = 25  # of the training of a local generator; its best is the expert
     stage_steps: int = 20_480  # environment steps of a stage
+    policies: int = added(1)  # stages that play as medium, and as expert, in a set
     pictures: bool = field(default=False, compare=False)  # environments can be drawn
     name: ClassVar[str] = 'mujoco'
     data_source: ClassVar[str] = 'rate_nb.envs.mujoco.generator:make_dataset'
@@ -121,8 +123,8 @@ class MuJoCo(WorkerTask):
     def __post_init__(self):
         super().__post_init__()
         check_fields(self, environment=Choice(ROBOTS), dataset=Choice(DATASETS),
-                     origin=Choice(ORIGINS), stages=Whole(1), stage_steps=Whole(1), pictures=Flag())
-
+                     origin=Choice(ORIGINS), stages=Whole(1), stage_steps=Whole(1),
+                     policies=Whole(1), pictures=Flag())
 
     @property
     def robot(self) -> Robot: return ROBOTS[self.environment]

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MULTIPLIER', 'MAIN', 'METHODS', 'SEED', 'TWELVE', 'GROUPS', 'RUN', 'EXPERIMENTS', 'PLANNED', 'CONTROLS', 'GREEDY',
-           'STUDY', 'data_of', 'base', 'longer', 'ask', 'ask_loss', 'settings', 'settled', 'doubled', 'sampled_at_test',
-           'groups', 'runs_of', 'settled_by', 'in_group', 'published', 'levels', 'gaps']
+           'STUDY', 'data_of', 'base', 'ask', 'settings', 'settled', 'doubled', 'sampled_at_test', 'groups', 'runs_of',
+           'settled_by', 'in_group', 'published', 'levels', 'gaps']
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c003
 from collections.abc import Callable, Collection
@@ -17,12 +17,12 @@ import pandas as pd
 
 import rate_nb
 from ...core.checks import Choice
-from ...engine.fit import COUNTS, NOT_TRIED, Fit, standing
+from ...engine.fit import COUNTS, with_standing
 from ...engine.measurements import episode_scores
 from ...engine.results import Results
 from ...engine.study import (
     LAPTOP, OTHERS, RELATIVES, Above, Claim, DataSpec, Grid, Measurement, Method, Preset, Published,
-    Run, Study, TrainingConfig, measurement, sizes)
+    Run, Study, TrainingConfig, asks, longer, measurement, sizes)
 from .package import IDS, LEVELS, MEMORY, facts, game_and_level, short_id
 from ...engine.totals import Estimated, seed_variance, with_error
 from .task import Popgym
@@ -65,15 +65,11 @@ def base(
                 data=replace(preset.data, prefix=T), sizes=dict(rate=cache),
                 model_options=dict(segment_length=K, num_segments=segments))
 
-# %% ../../../nbs/envs/popgym/study.ipynb #c009
-def longer(preset: Preset, times: int = 1, **setting) -> dict: # fields of a recipe
-    "As `base`, with as many times the iterations as the preset has for behaviour cloning."
-    return base(preset, times=preset.extra['cloning']*times, **setting)
-
 # %% ../../../nbs/envs/popgym/study.ipynb #c009b
 MAIN = ('RATE', 'DT', 'BC-LSTM', 'BC-MLP')
-METHODS = {'RATE': Method('rate'), 'DT': Method('dt'), 'BC-LSTM': Method('bc_lstm', base=longer),
-           'BC-MLP': Method('bc_mlp', base=longer), **RELATIVES}
+_cloned = longer(base)
+METHODS = {'RATE': Method('rate'), 'DT': Method('dt'), 'BC-LSTM': Method('bc_lstm', base=_cloned),
+           'BC-MLP': Method('bc_mlp', base=_cloned), **RELATIVES}
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c011
 def _sizes(shared, rate, recurrent):
@@ -116,10 +112,6 @@ def ask(preset: Preset, run: Run) -> list[Measurement]:
     return [*(measurement(preset, 'episodes', sample=sample, **target) for sample in (False, True)),
             measurement(preset, 'fit')]
 
-def ask_loss(preset: Preset, run: Run) -> list[Measurement]:
-    "The held-out loss alone."
-    return [measurement(preset, 'fit')]
-
 # %% ../../../nbs/envs/popgym/study.ipynb #c014b
 def settings(data: str, *words: str, ids: Collection[str] = IDS, **more) -> Callable:
     "For a grid: the ids that end with one of these words, as far as the preset has them."
@@ -140,7 +132,7 @@ def settled(
 def doubled(data: str, level: str) -> list[Grid]:
     "Twice the iterations where a method is not settled."
     def unsettled(method): return [id for id in IDS if id not in settled(data, method)]
-    return [Grid((method,), ask_loss, settings(data, level, ids=unsettled(method), times=2),
+    return [Grid((method,), asks('fit'), settings(data, level, ids=unsettled(method), times=2),
                  seeds='one') for method in MAIN]
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c015
@@ -197,27 +189,19 @@ def _lines(results, experiments, kind): # of all these experiments, each run onc
 def runs_of(
     results: Results,
     data: str,  # 'good' or 'poor'
-) -> pd.DataFrame:  # name, id, seed, returns, score, normalized, fit, standing, settled
+) -> pd.DataFrame:  # name, id, seed, returns, score, normalized, expert, standing, …
     "What each run earns, and whether it counts."
-    keys = ['name', 'id', 'seed']
     played, fits = (_lines(results, groups(data), kind) for kind in ('episodes', 'fit'))
-    longer = _lines(results, groups(data, ' doubled'), 'fit')
+    twice = _lines(results, groups(data, ' doubled'), 'fit')
     if played.empty: return played
     rule = played.id.map(lambda id: sampled_at_test(id, data))
     played = played[played['sample'] == rule]
-    runs = played[[*keys, 'returns']].merge(
-        fits[[*keys, 'loss', 'accuracy', 'untrained', 'constant']], on=keys)
-    seen = {(run.name, run.id): run.loss for run in longer.itertuples()}
-    runs = runs.assign(score=runs.returns.map(np.mean))
+    runs = played[['name', 'id', 'seed', 'returns']].assign(score=played.returns.map(np.mean))
     players = results.study.control_scores(results.preset, results.paths)
     low, high = (runs.id.map(lambda id, name=name: np.mean(players[name][id]))
                  for name in ('random', 'expert'))
-    fits = [Fit(run.loss, run.untrained, run.constant, run.score, expert,
-                seen.get((run.name, run.id)))
-            for run, expert in zip(runs.itertuples(), high, strict=True)]
-    return runs.assign(normalized=(runs.score - low)/(high - low),
-                       gain=[fit.gain for fit in fits], standing=[standing(fit) for fit in fits],
-                       settled=[standing(replace(fit, doubled=None)) != NOT_TRIED for fit in fits])
+    runs = runs.assign(expert=high, normalized=(runs.score - low)/(high - low))
+    return with_standing(runs, fits, twice, ['name', 'id'])
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c019c
 def settled_by(
@@ -243,9 +227,6 @@ def published(id: str) -> dict[str, float]: # method -> mean return
     table = load_table('table9_popgym')
     lines = table[table.environment.map(short_id) == short_id(id)]
     return dict(zip(lines.method, lines.return_mean, strict=True))
-
-# %% ../../../nbs/envs/popgym/study.ipynb #c026
-#| export
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c026a
 def _counting(results, data, group, names): # runs of the first seed, ids at which all count
