@@ -90,7 +90,7 @@ def test_notes_on_data_are_kept():
     "Without them a notebook would make the data again to tell about it."
     notes = {path for path in tracked() if path.parent.name == "data"}
     chosen, folder = mujoco.STUDY.preset("laptop"), ROOT/"results"
-    pairs = ["-".join(pair.values()) for pair in mujoco.sets(chosen, *chosen.extra["episodes"])]
+    pairs = ["-".join(pair.values()) for pair in mujoco.sets(chosen, robots="before")]
     games = find_study("atari").preset("laptop").extra["games"]
     assert {folder/"atari"/"laptop"/"data"/f"{game}.json" for game in games} <= notes
     assert {folder/"mujoco"/"laptop"/"data"/f"{pair}.json" for pair in pairs} <= notes

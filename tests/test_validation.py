@@ -877,6 +877,7 @@ INSIDE = set("""
     tile_pictures to_array TracedAgent train_generator unused_parameters Valve Variances
     VectorEncoder video_page Whole windows_batch Within WorkerTask would_decide write_json
     write_launcher time_left held_out with_standing power seeds_needed Planned
+    measure_at_best_temperature
     full_batch Cost training_cost cost_table Case Scale meet measured_run measure_cases main
     study_names acting_of batch_time dt_for Exponent episode_memory iteration_time
     made_up_observations

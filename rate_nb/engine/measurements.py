@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MEASUREMENTS', 'find_measure', 'measure', 'measure_play', 'episode_scores', 'best_return', 'Restarted',
-           'measure_episodes', 'measure_imitation']
+           'measure_episodes', 'measure_at_best_temperature', 'measure_imitation']
 
 # %% ../../nbs/engine/measurements.ipynb #c003
 import numpy as np
@@ -23,6 +23,7 @@ from ..models.sequence_model import Between, SequenceModel
 MEASUREMENTS = Registry("measurement", {
     "play": "rate_nb.engine.measurements:measure_play",
     "episodes": "rate_nb.engine.measurements:measure_episodes",
+    "episodes at best temperature": "rate_nb.engine.measurements:measure_at_best_temperature",
     "imitation": "rate_nb.engine.measurements:measure_imitation",
     "fit": "rate_nb.engine.fit:measure_fit",
     "held-out fit": "rate_nb.engine.fit:measure_held_out_fit",
@@ -137,6 +138,29 @@ def measure_episodes(model: SequenceModel, recipe: Recipe, paths: Paths, *,
     played = play(agent, task, episodes, seed, marks=marks)
     return episode_scores(played) | {"target": float(target), "seconds": played.seconds,
                                      "return": float(np.mean(played.returns))}
+
+# %% ../../nbs/engine/measurements.ipynb #bt2
+def measure_at_best_temperature(
+    model: SequenceModel, recipe: Recipe, paths: Paths, *,
+    temperatures: tuple[float, ...], # of sampled actions, to choose from
+    chosen_on: dict, # episodes and seed of other episodes, in which it is chosen
+    episodes: int, # all played at once
+    seed: int = 0, # of the episodes, the same for every model
+    **others, # options of `measure_episodes`
+) -> dict: # as `measure_episodes`, and chosen, tried: the mean return at each temperature
+    "Play episodes with sampled actions, at the temperature that is best in other episodes."
+    def played(temperature, **options):
+        return measure_episodes(model, recipe, paths, **others | options, sample=True,
+                                temperature=temperature)
+    apart = set(range(seed, seed + episodes))
+    if apart & set(range(chosen_on["seed"], chosen_on["seed"] + chosen_on["episodes"])):
+        raise ValueError(f"chosen_on is {chosen_on}, among the episodes that count, from {seed} "
+                         f"to {seed + episodes - 1}: give it another seed")
+    tried = {temperature: played(temperature, **chosen_on)["return"]
+             for temperature in temperatures}
+    chosen = max(tried, key=tried.get)
+    return played(chosen, episodes=episodes, seed=seed) | {
+        "chosen": chosen, "tried": list(tried.values())}
 
 # %% ../../nbs/engine/measurements.ipynb #c015
 def measure_imitation(model: SequenceModel, recipe: Recipe, paths: Paths, *,

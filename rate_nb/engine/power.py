@@ -21,12 +21,15 @@ def power(
     spread: float,  # standard deviation of differences between training seeds
     seeds: int,  # of the study
     margin: float = 0.,  # that the interval has to be above
+    shared: float = 0.,  # standard error of what all seeds share: their test episodes
 ) -> float:  # 0 to 1
     "How likely a study reproduces a claim that is right."
     effect, margin = Number()("effect", effect), Number()("margin", margin)
     spread, seeds = Number(above=0)("spread", spread), Whole(2)("seeds", seeds)
-    beyond, limit = (effect - margin)/spread*np.sqrt(seeds), stats.t.ppf(0.975, seeds - 1)
-    return float(stats.nct.sf(limit, seeds - 1, beyond))
+    of_seeds, of_episodes = spread**2/seeds, Number(0)("shared", shared)**2
+    freedom = (of_seeds + of_episodes)**2/of_seeds**2*(seeds - 1)  # Satterthwaite
+    beyond = (effect - margin)/np.sqrt(of_seeds + of_episodes)
+    return float(stats.nct.sf(stats.t.ppf(0.975, freedom), freedom, beyond))
 
 # %% ../../nbs/engine/power.ipynb #c012
 def seeds_needed(
@@ -34,11 +37,12 @@ def seeds_needed(
     spread: float,
     margin: float = 0.,
     wanted: float = 0.8,  # power, 0 to 1
+    shared: float = 0.,  # as for `power`
 ) -> int | None:  # None: not even MOST seeds
     "The least number of training seeds with that power."
     wanted = Number(above=0, below=1)("wanted", wanted)
     enough = (seeds for seeds in range(2, MOST + 1)
-              if power(effect, spread, seeds, margin) >= wanted)
+              if power(effect, spread, seeds, margin, shared) >= wanted)
     return next(enough, None) if effect > margin else None
 
 # %% ../../nbs/engine/power.ipynb #c017
@@ -50,14 +54,16 @@ class Planned:
     spread: float        # between training seeds, paired
     seeds: int           # that the study has
     margin: float = 0.
+    shared: float = 0.   # standard error that all seeds share
 
 def power_table(
     planned: list[Planned],
-) -> pd.DataFrame:  # indexed by claim: effect, margin, spread, seeds, power, seeds for 0.8
+) -> pd.DataFrame:  # indexed by claim: what is planned, power, seeds for 0.8
     "What each claim's seeds are worth, and how many it would take."
     lines = [{"claim": line.claim, "effect": line.effect, "margin": line.margin,
-              "spread": line.spread, "seeds": line.seeds,
-              "power": power(line.effect, line.spread, line.seeds, line.margin),
-              "seeds for 0.8": seeds_needed(line.effect, line.spread, line.margin)}
+              "spread": line.spread, "shared": line.shared, "seeds": line.seeds,
+              "power": power(line.effect, line.spread, line.seeds, line.margin, line.shared),
+              "seeds for 0.8": seeds_needed(line.effect, line.spread, line.margin,
+                                            shared=line.shared)}
              for line in planned]
     return pd.DataFrame(lines).set_index("claim").round(2)

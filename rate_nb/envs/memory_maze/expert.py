@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RAYS', 'REACH', 'MIDDLE', 'Cell', 'NEIGHBOURS', 'CLEARANCE', 'STRAIGHT', 'SHARP', 'STEP', 'TURN', 'NEEDS_INFOS',
            'send_rays', 'in_view', 'shortest_ways', 'way_to', 'clear', 'angle_to', 'steer', 'middle', 'follow',
-           'choose_goal', 'plan', 'disturb', 'MemoryMazeExpert']
+           'choose_goal', 'plan', 'disturb', 'MemoryMazeExpert', 'Forgetful']
 
 # %% ../../../nbs/envs/memory_maze/expert.ipynb #c003
 from collections import deque
@@ -215,3 +215,27 @@ class MemoryMazeExpert:
         actions = disturb(self.labels, self.noise, infos['episode_seed'], self.t)
         self.t += 1
         return actions
+
+# %% ../../../nbs/envs/memory_maze/expert.ipynb #c087c
+class Forgetful(MemoryMazeExpert):
+    "An expert that knows what it has seen in the last `span` steps."
+    def __init__(
+        self,
+        noise: float,  # as the expert's
+        span: float,  # steps, the present one included; infinite: forgets nothing
+    ):
+        super().__init__(noise)
+        if not span >= 1: raise ValueError(f'span is {span}: give 1 or more steps')
+        self.span = span
+
+    def reset(self, num_envs: int) -> None:
+        "Begin `num_envs` episodes, with nothing known."
+        super().reset(num_envs)
+        self.seen_at = np.full(self.known.shape, -np.inf)
+
+    def act(self, observations: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
+        "Actions to play, (B,); `labels` holds those that the expert would have chosen."
+        for row, (free, agent) in enumerate(zip(infos['map'], infos['agent'], strict=True)):
+            self.seen_at[row][in_view(free, agent)] = self.t
+        self.known[:] = self.seen_at > self.t - self.span
+        return super().act(observations, infos)
