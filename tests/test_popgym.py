@@ -14,7 +14,7 @@ def test_settled_without_a_second_training(data):
 
 
 def test_doubled_are_all_others():
-    grids = doubled("good", "Easy")
+    grids = doubled("good", "Easy", MAIN)
     asked = {(*grid.methods, setting["id"]) for grid in grids
              for setting in grid.settings(STUDY.presets["laptop"])}
     everything = {(method, id) for method in MAIN for id in IDS if id.endswith("Easy")}

@@ -85,8 +85,7 @@ _PAPER = Preset(
         dict(skip_ffn=False, d_inner=128), d_model=256, num_layers=3),
     _TABLE_8.training(1_000_000, warmup=100, decay="constant"),
     {"episodes": _TEST["episodes"] | dict(episodes=100), "held-out fit": {}}, seeds=3,
-    extra=_LAPTOP.extra | _data("published", 150, *[10_000]*3) | dict(
-        before=tuple(ROBOTS)))
+    extra=_LAPTOP.extra | _data("published", 150, *[10_000]*3) | dict(before=tuple(ROBOTS)))
 _SMOKE = _LAPTOP.small(
     1, {"episodes": dict(episodes=3)}, seeds=2, batch_size=8, robots=("hopper",),
     before=("hopper",), **_data("local", 2, 6, 40) | dict(
@@ -127,19 +126,19 @@ def _fitted(*datasets, robot=None, **more): # for a grid
     return lambda preset: [setting for setting in sets(preset, *datasets, fitted=True, **more)
                            if robot in (None, setting["environment"])]
 
-_BLINDS, _VALUES = ("RATE, no return", "DT, no return"), ("DMamba", "CQL", "IQL")
 PLANNED = {
     **{robot: [Grid(("RATE", "DT"), ask_fitted, _fitted(robot=robot)),
                Grid(("BC",), ask_fitted, _fitted(robot=robot), seeds="three")]
        for robot in ROBOTS},
     "doubled": Grid(_THREE, asks("held-out fit"), _fitted(times=2), seeds=1),
-    "without return": Grid(_BLINDS, ask_fitted, _fitted(), seeds=2),
-    "values and states": Grid(_VALUES, ask_fitted, _fitted("medium-replay"), seeds=2),
+    "without return": Grid(("RATE, no return", "DT, no return"), ask_fitted, _fitted(), seeds=2),
+    "values and states": Grid(("DMamba", "CQL", "IQL"), ask_fitted,
+                              _fitted("medium-replay"), seeds=2),
     "other data": Grid(("RATE", "DT"), ask_fitted,
                        _fitted("medium-replay", robot="hopper", data_seed=1))}
 
 # %% ../../../nbs/envs/mujoco/study.ipynb #c010d
-def _columns(frame): # with scores as in D4RL, and names that tell whether the return was reset
+def _columns(frame): # scores as in D4RL, and names that tell of resets
     if "return" not in frame: return frame
     d4rl = [normalised_score(robot, score)
             for robot, score in zip(frame.environment, frame["return"])]
@@ -165,7 +164,7 @@ def _claims(preset): # 8, as far as it concerns MuJoCo, on D4RL's scale
          "segment, DT's decremented (differences)", "9 of 9 sets, by 3.8 on average",
          gaps_of(both, reset, "DT", every), Within(1.9)),
         ("8. RATE is above DT in every set, both returns decremented (differences)",
-         "not reported",          gaps_of(both, "RATE", "DT", every), Within(1.9)),
+         "not reported", gaps_of(both, "RATE", "DT", every), Within(1.9)),
         ("8. RATE is above DT over all sets together", "78.5 against 74.7",
          scores_of(both, reset, "DT"), Above(1.9)),
         ("Resetting the return at each segment is at least as good for RATE as decrementing it",

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LEVELS', 'REACTIVE', 'MEMORY', 'GAMES', 'IDS', 'short_id', 'game_and_level', 'make_game', 'flat_space',
-           'kept_randomness', 'begin_game', 'facts']
+           'kept_randomness', 'begin_game', 'table_lines', 'facts']
 
 # %% ../../../nbs/envs/popgym/package.ipynb #c003
 import csv
@@ -91,12 +91,15 @@ def begin_game(
     with kept_randomness(): return game.reset(seed=seed)[0]
 
 # %% ../../../nbs/envs/popgym/package.ipynb #c021
+def table_lines(name: str) -> list[dict[str, str]]: # by column
+    "The lines of a table of the library about POPGym."
+    path = Path(rate_nb.__file__).parent/'data'/f'{name}.csv'
+    with open(path, encoding='utf-8') as file: return list(csv.DictReader(file))
+
 @cache
 def facts(
     name: str,  # one of IDS
 ) -> dict[str, float]:  # by column
     "What the library's table says of an id."
-    path = Path(rate_nb.__file__).parent/'data'/'popgym.csv'
-    with open(path, encoding='utf-8') as file:
-        rows = {row.pop('id'): row for row in csv.DictReader(file)}
+    rows = {row.pop('id'): row for row in table_lines('popgym')}
     return {column: float(value) for column, value in rows[short_id(name)].items()}

@@ -10,12 +10,10 @@ __all__ = ['MULTIPLIER', 'MAIN', 'METHODS', 'SEED', 'TWELVE', 'GROUPS', 'RUN', '
 # %% ../../../nbs/envs/popgym/study.ipynb #c003
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-import rate_nb
 from ...core.checks import Choice
 from ...engine.fit import COUNTS, with_standing
 from ...engine.measurements import episode_scores
@@ -23,7 +21,8 @@ from ...engine.results import Results
 from ...engine.study import (
     LAPTOP, OTHERS, RELATIVES, Above, Claim, DataSpec, Grid, Measurement, Method, Preset, Published,
     Run, Study, TrainingConfig, asks, longer, measurement, sizes)
-from .package import IDS, LEVELS, MEMORY, facts, game_and_level, short_id
+from .package import (
+    IDS, LEVELS, MEMORY, facts, game_and_level, short_id, table_lines)
 from ...engine.totals import Estimated, seed_variance, with_error
 from .task import Popgym
 from ...evaluation import ExpertAgent, RandomAgent, play
@@ -114,9 +113,9 @@ def ask(preset: Preset, run: Run) -> list[Measurement]:
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c014b
 def settings(data: str, *words: str, ids: Collection[str] = IDS, **more) -> Callable:
-    "For a grid: the ids that end with one of these words, as far as the preset has them."
+    "For a grid: the preset's ids that end with one of these words; without words all."
     return lambda preset: [dict(id=id, data=data, **more) for id in preset.extra['ids']
-                           if id in ids and id.endswith(words)]
+                           if id in ids and id.endswith(words or '')]
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c014c
 def settled(
@@ -125,31 +124,32 @@ def settled(
 ) -> tuple[str, ...]:  # ids
     "Where a method needs no second, longer training, by the library's table."
     Choice(('good', 'poor'))('data', data), Choice(MAIN)('method', method)
-    path = Path(rate_nb.__file__).parent/'data'/'popgym_settled.csv'
-    lines = pd.read_csv(path)
-    return tuple(lines.id[(lines.data == data) & (lines.name == method)])
+    return tuple(line['id'] for line in table_lines('popgym_settled')
+                 if (line['data'], line['name']) == (data, method))
 
-def doubled(data: str, level: str) -> list[Grid]:
+def doubled(data: str, level: str, methods: tuple[str, ...]) -> list[Grid]:
     "Twice the iterations where a method is not settled."
     def unsettled(method): return [id for id in IDS if id not in settled(data, method)]
     return [Grid((method,), asks('fit'), settings(data, level, ids=unsettled(method), times=2),
-                 seeds='one') for method in MAIN]
+                 seeds='one') for method in methods]
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c015
 GROUPS = {
     **{f'{data}, {level.lower()}': Grid(MAIN, ask, settings(data, level), seeds='one')
        for data in ('good', 'poor') for level in LEVELS},
-    'memory': Grid(MAIN, ask, settings('good', *LEVELS, ids=TWELVE)),
-    **{f'{data} doubled, {level.lower()}': doubled(data, level)
+    'memory': Grid(MAIN, ask, settings('good', ids=TWELVE)),
+    **{f'{data} doubled, {level.lower()}{more}': doubled(data, level, methods)
+       for more, methods in (('', MAIN[:2]), (', cloning', MAIN[2:]))
        for data in ('good', 'poor') for level in LEVELS},
-    'relatives': Grid(tuple(RELATIVES), ask, settings('good', *LEVELS, ids=(
+    'relatives': Grid(tuple(RELATIVES), ask, settings('good', ids=(
         'RepeatFirstMedium', 'RepeatPreviousMedium', 'CountRecallEasy')), seeds='one'),
-    'first third': Grid(('DT',), ask, settings('good', *LEVELS, context='third', ids=(
+    'first third': Grid(('DT',), ask, settings('good', context='third', ids=(
         'RepeatFirstEasy', 'RepeatPreviousEasy', 'CountRecallEasy')), seeds='one')}
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c015s
 RUN = (*(f'{data}, {level.lower()}' for data in ('good', 'poor') for level in LEVELS),
-       'good doubled, easy', 'good doubled, medium', 'first third')  # whose rows are there
+       *(f'good doubled, {level}{more}' for level in ('easy', 'medium')
+         for more in ('', ', cloning')), 'first third')  # whose rows are there
 EXPERIMENTS = {name: GROUPS[name] for name in RUN}
 PLANNED = {name: group for name, group in GROUPS.items() if name not in RUN}
 
@@ -175,8 +175,8 @@ def sampled_at_test(id: str, data: str) -> bool:
 # %% ../../../nbs/envs/popgym/study.ipynb #c017b
 def groups(data: str, word: str = '') -> list[str]:
     "The experiments that are about these data."
-    names = [f'{data}{word}, {level.lower()}' for level in LEVELS]
-    return names + ['memory'] if data == 'good' and not word else names
+    names = [name for name in GROUPS if name.startswith(f'{data}{word},')]
+    return names + ['memory']*(data == 'good' and not word)
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c019
 def _lines(results, experiments, kind): # of all these experiments, each run once
@@ -266,12 +266,12 @@ def gaps(data: str, group: str, first: str, *others: str) -> Callable[[Results],
 # %% ../../../nbs/envs/popgym/study.ipynb #c030
 def _of_twelve(results): # by seed, normalised; ids at which all runs of both count
     runs = runs_of(results, 'good')
-    if runs.empty: return dict.fromkeys(('RATE', 'DT'))
-    runs = runs[runs.id.isin(TWELVE) & runs.name.isin(('RATE', 'DT'))]
+    if runs.empty: return dict.fromkeys(MAIN[:2])
+    runs = runs[runs.id.isin(TWELVE) & runs.name.isin(MAIN[:2])]
     counts = runs.groupby('id').standing.agg(lambda standings: (standings == COUNTS).all())
     table = runs[runs.id.map(counts)].pivot_table(index=['name', 'seed'], columns='id',
                                                   values='normalized')
-    return {name: table.loc[name] if name in table.index else None for name in ('RATE', 'DT')}
+    return {name: table.loc[name] if name in table.index else None for name in MAIN[:2]}
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c031
 def _claims(preset): # claim 7, and ours
