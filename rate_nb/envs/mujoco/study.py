@@ -97,7 +97,7 @@ def _ask(preset, run):
     return asks("episodes", *reset)(preset, run)
 
 def ask_fitted(preset: Preset, run: Run) -> list[Measurement]:
-    "Held-out loss, and scores: as asked, reset, asked for half, with the memory restarted."
+    "Held-out loss, and scores in several ways of playing."
     ways = [{}]
     if METHODS[run.method].model in ("rate", "dt"): ways.append(dict(restart_every=N*K))
     if run.method in ("RATE", "DT"): ways += [dict(reset_return_every=K), dict(target_share=0.5)]
@@ -138,7 +138,7 @@ PLANNED = {
                        _fitted("medium-replay", robot="hopper", data_seed=1))}
 
 # %% ../../../nbs/envs/mujoco/study.ipynb #c010d
-def _columns(frame): # scores as in D4RL, and names that tell of resets
+def _columns(frame): # scores as in D4RL, names that tell of resets
     if "return" not in frame: return frame
     d4rl = [normalised_score(robot, score)
             for robot, score in zip(frame.environment, frame["return"])]

@@ -30,7 +30,7 @@ from ...paper import load_table
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c006
 MULTIPLIER = {'CountRecall': 4, 'Concentration': 2, 'Autoencode': 2, 'MineSweeper': 2,
-              'Battleship': 2}  # game -> times the iterations
+              'Battleship': 2, 'RepeatPreviousHard': 2}  # game or id -> times the iterations
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c006b
 def data_of(
@@ -57,8 +57,9 @@ def base(
     cache = dict(cache_length=preset.extra['cache'] or min(300, 6*K + 20))
     if Choice(('whole', 'third'))('context', context) == 'third': T, segments = K, 1
     batch = int(np.clip(preset.extra['steps']//T, *preset.extra['batch']))
-    multiplier = times*preset.extra['more'].get(game_and_level(id)[0], 1)
-    iterations = multiplier*preset.train.iterations//preset.extra[data]
+    more = preset.extra['more']
+    times *= more.get(id, more.get(game_and_level(id)[0], 1))
+    iterations = times*preset.train.iterations//preset.extra[data]
     train = replace(preset.train, batch_size=batch, iterations=iterations)
     return dict(task='popgym', task_options=task.options(), length=T, training=train,
                 data=replace(preset.data, prefix=T), sizes=dict(rate=cache),
@@ -113,7 +114,7 @@ def ask(preset: Preset, run: Run) -> list[Measurement]:
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c014b
 def settings(data: str, *words: str, ids: Collection[str] = IDS, **more) -> Callable:
-    "For a grid: the preset's ids that end with one of these words; without words all."
+    "The preset's ids that end with one of these words; without words all."
     return lambda preset: [dict(id=id, data=data, **more) for id in preset.extra['ids']
                            if id in ids and id.endswith(words or '')]
 
