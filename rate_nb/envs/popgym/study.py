@@ -148,9 +148,10 @@ GROUPS = {
         'RepeatFirstEasy', 'RepeatPreviousEasy', 'CountRecallEasy')), seeds='one')}
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c015s
-RUN = (*(f'{data}, {level.lower()}' for data in ('good', 'poor') for level in LEVELS),
-       *(f'good doubled, {level}{more}' for level in ('easy', 'medium')
-         for more in ('', ', cloning')), 'first third')  # whose rows are there
+RUN = (*(f'{data}, {level.lower()}' for data in ('good', 'poor', 'good doubled')
+         for level in LEVELS),
+       *(f'good doubled, {level}, cloning' for level in ('easy', 'medium')),
+       'first third')  # whose rows are there
 EXPERIMENTS = {name: GROUPS[name] for name in RUN}
 PLANNED = {name: group for name, group in GROUPS.items() if name not in RUN}
 
