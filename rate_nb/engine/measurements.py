@@ -149,6 +149,9 @@ def measure_at_best_temperature(
     **others, # options of `measure_episodes`
 ) -> dict: # as `measure_episodes`, and chosen, tried: the mean return at each temperature
     "Play episodes with sampled actions, at the temperature that is best in other episodes."
+    if set(chosen_on) != {"episodes", "seed"} or not temperatures:
+        raise ValueError(f"chosen_on is {chosen_on} and temperatures {temperatures}: give episodes "
+                         "and seed of other episodes, and one temperature or more")
     def played(temperature, **options):
         return measure_episodes(model, recipe, paths, **others | options, sample=True,
                                 temperature=temperature)

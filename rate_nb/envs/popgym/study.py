@@ -135,13 +135,14 @@ def doubled(data: str, level: str, methods: tuple[str, ...]) -> list[Grid]:
                  seeds='one') for method in methods]
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c015
+_PARTS = {'': MAIN[:2], ', cloning': MAIN[2:]}
 GROUPS = {
     **{f'{data}, {level.lower()}': Grid(MAIN, ask, settings(data, level), seeds='one')
        for data in ('good', 'poor') for level in LEVELS},
-    'memory': Grid(MAIN, ask, settings('good', ids=TWELVE)),
-    **{f'{data} doubled, {level.lower()}{more}': doubled(data, level, methods)
-       for more, methods in (('', MAIN[:2]), (', cloning', MAIN[2:]))
-       for data in ('good', 'poor') for level in LEVELS},
+    **{f'memory{part}': Grid(methods, ask, settings('good', ids=TWELVE))
+       for part, methods in _PARTS.items()},
+    **{f'{data} doubled, {level.lower()}{part}': doubled(data, level, methods)
+       for part, methods in _PARTS.items() for data in ('good', 'poor') for level in LEVELS},
     'relatives': Grid(tuple(RELATIVES), ask, settings('good', ids=(
         'RepeatFirstMedium', 'RepeatPreviousMedium', 'CountRecallEasy')), seeds='one'),
     'first third': Grid(('DT',), ask, settings('good', context='third', ids=(
@@ -177,8 +178,8 @@ def sampled_at_test(id: str, data: str) -> bool:
 # %% ../../../nbs/envs/popgym/study.ipynb #c017b
 def groups(data: str, word: str = '') -> list[str]:
     "The experiments that are about these data."
-    names = [name for name in GROUPS if name.startswith(f'{data}{word},')]
-    return names + ['memory']*(data == 'good' and not word)
+    begins = [f'{data}{word},', *['memory']*(data == 'good' and not word)]
+    return [name for name in GROUPS if name.startswith(tuple(begins))]
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c019
 def _lines(results, experiments, kind): # of all these experiments, each run once
