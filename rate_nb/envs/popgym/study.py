@@ -152,7 +152,7 @@ GROUPS = {
 RUN = (*(f'{data}, {level.lower()}' for data in ('good', 'poor', 'good doubled')
          for level in LEVELS),
        *(f'good doubled, {level}, cloning' for level in ('easy', 'medium')),
-       'first third')  # whose rows are there
+       'memory', 'first third')  # whose rows are there
 EXPERIMENTS = {name: GROUPS[name] for name in RUN}
 PLANNED = {name: group for name, group in GROUPS.items() if name not in RUN}
 
