@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MULTIPLIER', 'MAIN', 'METHODS', 'SEED', 'TWELVE', 'GROUPS', 'RUN', 'EXPERIMENTS', 'PLANNED', 'CONTROLS', 'GREEDY',
-           'STUDY', 'data_of', 'base', 'ask', 'settings', 'settled', 'doubled', 'sampled_at_test', 'groups', 'runs_of',
-           'settled_by', 'in_group', 'published', 'levels', 'gaps']
+           'ENOUGH', 'STUDY', 'data_of', 'base', 'ask', 'settings', 'settled', 'doubled', 'sampled_at_test', 'groups',
+           'runs_of', 'settled_by', 'in_group', 'published', 'levels', 'gaps']
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c003
 from collections.abc import Callable, Collection
@@ -232,13 +232,16 @@ def published(id: str) -> dict[str, float]: # method -> mean return
     return dict(zip(lines.method, lines.return_mean, strict=True))
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c026a
+ENOUGH = 0.5  # of a claim's ids: with fewer that count, it is not judged
+
 def _counting(results, data, group, names): # runs of the first seed, ids at which all count
     runs = runs_of(results, data)
     if runs.empty: return runs, []
     begun = runs[(runs.seed == runs.seed.min()) & in_group(runs.id, group) & runs.name.isin(names)]
     ids = [id for id, part in begun.groupby('id', sort=False)
            if len(part) == len(names) and (part.standing == COUNTS).all()]
-    return begun.set_index(['name', 'id']).returns, ids
+    asked = in_group(pd.Series(results.study.preset(results.preset).extra['ids']), group).sum()
+    return begun.set_index(['name', 'id']).returns, ids if len(ids) >= ENOUGH*asked else []
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c026b
 def _seeds_of(results, name): # scores by id and seed, of good data
@@ -272,6 +275,7 @@ def _of_twelve(results): # by seed, normalised; ids at which all runs of both co
     if runs.empty: return dict.fromkeys(MAIN[:2])
     runs = runs[runs.id.isin(TWELVE) & runs.name.isin(MAIN[:2])]
     counts = runs.groupby('id').standing.agg(lambda standings: (standings == COUNTS).all())
+    if counts.sum() < ENOUGH*len(TWELVE): return dict.fromkeys(MAIN[:2])
     table = runs[runs.id.map(counts)].pivot_table(index=['name', 'seed'], columns='id',
                                                   values='normalized')
     return {name: table.loc[name] if name in table.index else None for name in MAIN[:2]}
