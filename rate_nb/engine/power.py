@@ -18,15 +18,15 @@ from .verdicts import MOST
 # %% ../../nbs/engine/power.ipynb #c006
 def power(
     effect: float,  # of the mean difference, if the claim is right
-    spread: float,  # standard deviation of differences between training seeds
+    deviation: float,  # standard deviation of differences between training seeds
     seeds: int,  # of the study
     margin: float = 0.,  # that the interval has to be above
     shared: float = 0.,  # standard error of what all seeds share: their test episodes
 ) -> float:  # 0 to 1
     "How likely a study reproduces a claim that is right."
     effect, margin = Number()("effect", effect), Number()("margin", margin)
-    spread, seeds = Number(above=0)("spread", spread), Whole(2)("seeds", seeds)
-    of_seeds, of_episodes = spread**2/seeds, Number(0)("shared", shared)**2
+    deviation, seeds = Number(above=0)("deviation", deviation), Whole(2)("seeds", seeds)
+    of_seeds, of_episodes = deviation**2/seeds, Number(0)("shared", shared)**2
     freedom = (of_seeds + of_episodes)**2/of_seeds**2*(seeds - 1)  # Satterthwaite
     beyond = (effect - margin)/np.sqrt(of_seeds + of_episodes)
     return float(stats.nct.sf(stats.t.ppf(0.975, freedom), freedom, beyond))
@@ -34,7 +34,7 @@ def power(
 # %% ../../nbs/engine/power.ipynb #c012
 def seeds_needed(
     effect: float,
-    spread: float,
+    deviation: float,
     margin: float = 0.,
     wanted: float = 0.8,  # power, 0 to 1
     shared: float = 0.,  # as for `power`
@@ -42,7 +42,7 @@ def seeds_needed(
     "The least number of training seeds with that power."
     wanted = Number(above=0, below=1)("wanted", wanted)
     enough = (seeds for seeds in range(2, MOST + 1)
-              if power(effect, spread, seeds, margin, shared) >= wanted)
+              if power(effect, deviation, seeds, margin, shared) >= wanted)
     return next(enough, None) if effect > margin else None
 
 # %% ../../nbs/engine/power.ipynb #c017
@@ -51,7 +51,7 @@ class Planned:
     "A claim about a difference, as it is known before the study."
     claim: str
     effect: float        # published, in units of the score
-    spread: float        # between training seeds, paired
+    deviation: float        # between training seeds, paired
     seeds: int           # that the study has
     margin: float = 0.
     shared: float = 0.   # standard error that all seeds share
@@ -61,9 +61,9 @@ def power_table(
 ) -> pd.DataFrame:  # indexed by claim: what is planned, power, seeds for 0.8
     "What each claim's seeds are worth, and how many it would take."
     lines = [{"claim": line.claim, "effect": line.effect, "margin": line.margin,
-              "spread": line.spread, "shared": line.shared, "seeds": line.seeds,
-              "power": power(line.effect, line.spread, line.seeds, line.margin, line.shared),
-              "seeds for 0.8": seeds_needed(line.effect, line.spread, line.margin,
+              "deviation": line.deviation, "shared": line.shared, "seeds": line.seeds,
+              "power": power(line.effect, line.deviation, line.seeds, line.margin, line.shared),
+              "seeds for 0.8": seeds_needed(line.effect, line.deviation, line.margin,
                                             shared=line.shared)}
              for line in planned]
     return pd.DataFrame(lines).set_index("claim").round(2)
