@@ -8,6 +8,7 @@ __all__ = ['WAIT', 'own_share', 'answering', 'check_settings', 'accelerated', 'c
            'told_by_first', 'check_alone']
 
 # %% ../../nbs/engine/distributed.ipynb #d003
+import atexit
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -71,6 +72,10 @@ def check_settings(accelerator: Accelerator) -> None:
                          f"ACCELERATE_TORCH_DEVICE, or none ({_first_line(error)})") from None
 
 # %% ../../nbs/engine/distributed.ipynb #d024
+@atexit.register # a group that Python takes apart by itself may abort a process that is done
+def _leave_group():
+    if torch.distributed.is_initialized(): torch.distributed.destroy_process_group()
+
 @contextmanager
 def accelerated(tracker: str, # accelerate's name of a logger
                 folder: str, # where it writes
