@@ -101,7 +101,7 @@ class Grid:
     ask: Callable[[Preset, Run], list[Measurement]]
     settings: Callable[[Preset], list[dict]] = lambda preset: [{}]
     seeds: str | int | None = None # a number, or its name in `extra`; None: the preset's
-    shifted: bool = False          # the seeds after those of the preset
+    shifted: int = 0               # by how many times the number of seeds of the preset
 
     def number(self, preset: Preset) -> int | None: # of seeds; None: all
         "Raises ValueError for more than the preset has."
@@ -117,7 +117,7 @@ class Grid:
              methods: list[str], # those that take part
             ) -> Iterator[tuple[int, Run]]: # seed and run
         "All combinations, seed by seed."
-        if self.shifted: seeds = [seed + preset.seeds for seed in seeds]
+        seeds = [seed + self.shifted*preset.seeds for seed in seeds]
         for place, seed in enumerate(seeds[:self.number(preset)]):
             for setting in self.settings(preset):
                 for method in self.methods:

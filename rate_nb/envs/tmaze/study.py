@@ -9,6 +9,7 @@ __all__ = ['METHODS', 'TABLE_5', 'FIGURE_5', 'VALVES', 'TABLE_6', 'EXPERIMENTS',
 # %% ../../../nbs/envs/tmaze/study.ipynb #c003
 from dataclasses import replace
 
+from ...engine.presets import SEGMENTWISE
 from ...engine.study import (
     LAPTOP, OTHERS, RELATIVES, Above, Claim, DataSpec, Each, Grid, Measurement, Method, Ordered,
     Preset, Published, Study, TrainingConfig, Within, scores_of, sizes, thirds)
@@ -20,6 +21,7 @@ def _valve(valve): return Method("rate", dict(valve=valve))
 METHODS = {
     "RATE": Method("rate"),
     "RATE, detached": Method("rate", training=dict(bptt=1, update="segment")),
+    "RATE, as the reference": Method("rate", training=SEGMENTWISE),
     "RMT": Method("rmt"), "TrXL": Method("trxl"), "DT": Method("dt"),
     "OracleDT": Method("oracle_dt", base=lambda p, **more: base(p, numbered=True, **more)),
     "BC-LSTM": Method("bc_lstm"),
@@ -47,7 +49,8 @@ _TEST = dict(limits=(9, 30, 90, 150, 300, 600, 900, 1200, 2400, 4800, 9600), epi
 _LAPTOP = Preset(
     DataSpec(6000), sizes(LAPTOP, dict(rate=_MEMORY, rmt=_MEMORY, transformer={}), **_OTHERS),
     TrainingConfig(iterations=800), _TEST | dict(memory=900), seeds=4, jobs=2,
-    methods={name: _SLOW for name in ("RATE, detached", "BC-LSTM", *_CHEAP)},
+    methods={name: _SLOW for name in ("RATE, detached", "BC-LSTM", *_CHEAP)} | {
+        "RATE, as the reference": dict(iterations=19_000)},
     extra=dict(trained=30, short=_trained(30, 9), long=_trained(90, 150, batch_size=32),
                long_rate=_trained(90, 150, batch_size=32, **_SLOW), few=2, one=1))
 _PAPER = Preset(
@@ -127,11 +130,16 @@ EXPERIMENTS = {
     "figure 6": [Grid(("RATE", "DT", "BC-LSTM"), play_at, lambda p: p.extra["short"], seeds="one"),
                  Grid(("RATE",), play_at, lambda p: p.extra["long_rate"], seeds="one"),
                  Grid(("DT", "BC-LSTM"), play_at, lambda p: p.extra["long"], seeds="one")],
-    "preservation": Grid(tuple(VALVES.values()), _preservation, seeds="few", shifted=True),
-    "table 5": Grid(TABLE_5, _even("told"), seeds="few", shifted=True)}
+    "preservation": Grid(tuple(VALVES.values()), _preservation, seeds="few", shifted=1),
+    "table 5": Grid(TABLE_5, _even("told"), seeds="few", shifted=1)}
 
+_TEN = dict(shifted=2), dict(shifted=3), dict(shifted=4, seeds="few") # training seeds
 PLANNED = {
-    "long, ELMUR": Grid(("ELMUR",), lambda p, run: _far(p, run, **_EVEN), shifted=True)}
+    "long, ELMUR": Grid(("ELMUR",), lambda p, run: _far(p, run, **_EVEN), shifted=1),
+    "figure 5, ten seeds": [Grid(("RATE", "RMT", "DT"), _even("limits"), **seeds)
+                            for seeds in _TEN],
+    "figure 5, four seeds": Grid(("TrXL", "BC-LSTM"), _even("limits"), shifted=2),
+    "figure 5, as the reference": Grid(("RATE, as the reference",), _even("limits"))}
 
 # %% ../../../nbs/envs/tmaze/study.ipynb #c018
 def _columns(frame): # with T of the test, and its multiple of the training's

@@ -128,7 +128,7 @@ EXPERIMENTS = {
                                asks("episodes", "imitation", ("imitation", dict(wrong_clue=True))),
                                _if_pretrained(), seeds=1),
     "figure 3": Grid(FIGURE_3, _main),
-    "more seeds": Grid(("RATE", "DT"), _main, shifted=True),
+    "more seeds": Grid(("RATE", "DT"), _main, shifted=1),
     "copycat": Grid(COPYCAT, _main, seeds="side"),
     "without pillar": Grid(FIGURE_3[:4], _without, seeds=1),
     "figure 8": Grid(("RATE, cache",), _noise, seeds="side"),
@@ -145,19 +145,19 @@ _PAIR = "RATE", "DT"
 def _long(preset): return [dict(long=True)]
 
 PLANNED = {
-    "figure 3, RMT and BC-LSTM": Grid(("RMT", "BC-LSTM"), _main, shifted=True),
-    "figure 3, TrXL and OracleDT": Grid(("TrXL", "OracleDT"), _main, shifted=True),
+    "figure 3, RMT and BC-LSTM": Grid(("RMT", "BC-LSTM"), _main, shifted=1),
+    "figure 3, TrXL and OracleDT": Grid(("TrXL", "OracleDT"), _main, shifted=1),
     "without pillar, three seeds": Grid(FIGURE_3[:4], _without),
-    "without pillar, more seeds": Grid(_PAIR, _without, shifted=True),
+    "without pillar, more seeds": Grid(_PAIR, _without, shifted=1),
     "targets, triplets": Grid(tuple(f"{name}, triplet" for name in FIGURE_3[:4]), _targets),
     "targets, actions blanked": Grid(tuple(f"{name}, actions blanked" for name in _PAIR),
                                      _targets),
     "figure 4": Grid(_PAIR, _main, _long),
-    "figure 4, more seeds": Grid(_PAIR, _main, _long, shifted=True),
+    "figure 4, more seeds": Grid(_PAIR, _main, _long, shifted=1),
     "figure 4, other methods": Grid(("RMT", "TrXL", "BC-LSTM", "OracleDT"), _main, _long,
                                     seeds="few"),
     "figure 8, six seeds": [Grid(("RATE, cache",), _noise, shifted=shifted)
-                            for shifted in (False, True)]}
+                            for shifted in (0, 1)]}
 
 def of_figure(figure: str, # such as "figure 3", or "targets"
              ) -> tuple[str, ...]: # names
