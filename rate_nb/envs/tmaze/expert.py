@@ -14,11 +14,13 @@ from .task import DOWN, RIGHT, UP
 
 # %% ../../../nbs/envs/tmaze/expert.ipynb #c059
 class TMazeExpert:
-    "Remember the clue, walk right, turn at the flag as the clue said; sees observations only."
+    "Remember the last cues, walk right, turn at the flag as they said; sees observations only."
+    def __init__(self, forks: int = 1): self.forks = forks # as many cues count
 
     def reset(self, num_envs: int) -> None:
-        "Forget all clues."
-        self.clue = np.zeros(num_envs, dtype=np.int64)
+        "Forget all cues."
+        self.notes = np.zeros((num_envs, self.forks), dtype=np.int64)
+        self.turned = np.zeros(num_envs, dtype=np.int64)
 
     def act(
         self,
@@ -26,7 +28,10 @@ class TMazeExpert:
         infos: dict[str, Any],  # not used
     ) -> np.ndarray:  # (num_envs,) int64
         "One action for every environment."
-        shown = observations[:, 1].astype(np.int64)
-        self.clue = np.where(shown != 0, shown, self.clue)
-        turn = np.where(self.clue > 0, UP, DOWN)
-        return np.where(observations[:, 2] == 1, turn, RIGHT)
+        shown, flag = observations[:, 1].astype(np.int64), observations[:, 2] == 1
+        later = np.column_stack([self.notes[:, 1:], shown])
+        self.notes = np.where(shown[:, None] != 0, later, self.notes)
+        self.turned *= flag
+        note = self.notes[np.arange(len(shown)), self.turned % self.forks]
+        self.turned += flag
+        return np.where(flag, np.where(note > 0, UP, DOWN), RIGHT)
