@@ -52,7 +52,8 @@ _LAPTOP = Preset(
     methods={name: _SLOW for name in ("RATE, detached", "BC-LSTM", *_CHEAP)} | {
         "RATE, as the reference": dict(iterations=19_000)},
     extra=dict(trained=30, short=_trained(30, 9), long=_trained(90, 150, batch_size=32),
-               long_rate=_trained(90, 150, batch_size=32, **_SLOW), few=2, one=1))
+               long_rate=_trained(90, 150, batch_size=32, **_SLOW), few=2, one=1,
+               again=dict(iterations=600, learning_rate=2e-3, dropout=0.1)))
 _PAPER = Preset(
     DataSpec(6000), sizes(
         _TABLE_8.model(double_residual=True, tanh_action=True, head_bias=False),
@@ -60,21 +61,25 @@ _PAPER = Preset(
              rmt=_FFN | dict(memory_tokens=10, same_start=True)), **_OTHERS),
     _TABLE_8.training(6000, warmup=1000), _TEST | dict(memory=9600), seeds=4,
     extra=dict(trained=150, short=_trained(150, 9, 30, 90, 300, 600, 900), long=[], long_rate=[],
-               few=4, one=4))
+               few=4, one=4, again={}))
 _SMOKE = _LAPTOP.small(
     100, dict(limits=(9, 30), told=(9,), episodes=10, long=((60, 1, 4),), memory=30), batch_size=16,
-    trained=9, short=_trained(9), long=_trained(30), long_rate=_trained(30, iterations=8), few=1)
+    trained=9, short=_trained(9), long=_trained(30), long_rate=_trained(30, iterations=8), few=1,
+    again={})
 
 # %% ../../../nbs/envs/tmaze/study.ipynb #c012
 def base(preset: Preset,
          trained: int | None = None, # T of the training corridors; None: the preset's
          numbered: bool = False, # as an oracle needs its cues
+         dropout: float | None = None, # of transformers; None: the preset's
          **training, # of the TrainingConfig
         ) -> dict: # fields of a recipe
     "Raises ValueError for a limit that three segments cannot make up."
     limit = preset.extra["trained"] if trained is None else trained
+    changed = {} if dropout is None else dict.fromkeys(("rate", "rmt", "transformer"),
+                                                       dict(dropout=dropout))
     return dict(task="tmaze", length=limit, training=replace(preset.train, **training),
-                model_options=thirds(limit),
+                model_options=thirds(limit), sizes=changed,
                 task_options=TMaze.for_limit(limit, mixed=True, numbered=numbered).options())
 
 # %% ../../../nbs/envs/tmaze/study.ipynb #c014
@@ -133,12 +138,15 @@ EXPERIMENTS = {
     "preservation": Grid(tuple(VALVES.values()), _preservation, seeds="few", shifted=1),
     "table 5": Grid(TABLE_5, _even("told"), seeds="few", shifted=1)}
 
+def _again(preset): return [preset.extra["again"]]
+
 _TEN = dict(shifted=2), dict(shifted=3), dict(shifted=4, seeds="few") # training seeds
 PLANNED = {
     "long, ELMUR": Grid(("ELMUR",), lambda p, run: _far(p, run, **_EVEN), shifted=1),
-    "figure 5, ten seeds": [Grid(("RATE", "RMT", "DT"), _even("limits"), **seeds)
+    "figure 5, ten seeds": [Grid(("RATE", "RMT", "DT"), _even("limits"), _again, **seeds)
                             for seeds in _TEN],
-    "figure 5, four seeds": Grid(("TrXL", "BC-LSTM"), _even("limits"), shifted=2),
+    "figure 5, four seeds": [Grid(("TrXL",), _even("limits"), _again, shifted=2),
+                             Grid(("BC-LSTM",), _even("limits"), shifted=2)],
     "figure 5, as the reference": Grid(("RATE, as the reference",), _even("limits"))}
 
 # %% ../../../nbs/envs/tmaze/study.ipynb #c018
