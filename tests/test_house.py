@@ -57,6 +57,7 @@ FLOORS = [line.split() for line in """
     envs.*
     envs.*.study
     envs.tmaze.ablations
+    envs.tmaze.cues
     analysis.*
     analysis.efficiency analysis.walks
     analysis.overview

@@ -318,6 +318,7 @@ def control(task: Callable[[Preset], Any], # of the test
 # %% ../../nbs/engine/study.ipynb #c031
 ELSEWHERE = { # studies that are no environment's own
     "ablations": "rate_nb.envs.tmaze.ablations:STUDY",
+    "tmaze_cues": "rate_nb.envs.tmaze.cues:STUDY",
     "memory_maze_state": "rate_nb.envs.memory_maze.state_study:STUDY",
     "efficiency": "rate_nb.analysis.efficiency:STUDY",
     "readme": "rate_nb.engine.packed_models:README"}

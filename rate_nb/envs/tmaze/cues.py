@@ -24,7 +24,7 @@ METHODS = {name: TMAZE.methods[name] for name in (*VALVES, "RMT", "DT", "BC-LSTM
 def base(
     preset: Preset,
     forks: int = 1,    # cues that are asked for
-    learned: int = 0,  # updates of the cue, in training
+    learned: int | tuple[int, int] = 0,  # updates of the cue, in training
     tokens: int | None = None,  # memory tokens; None: the preset's number
 ) -> dict: # fields of a recipe
     "Training corridors with several cues. Raises ValueError if they are too short for so many."
@@ -39,7 +39,7 @@ _LAPTOP = replace(
     _START, seeds=2, model=TMAZE.preset("laptop").model | _START.model,
     methods=dict.fromkeys(("BC-LSTM", "DGRU"), dict(iterations=2400)),
     test=dict(limits=(30, 90, 300, 900), updates=(0, 1, 3, 10), episodes=64),
-    extra=dict(trained=30, learned=3, forks=(2, 4, 6), tokens=(1, 20)))
+    extra=dict(trained=30, learned=(0, 3), forks=(2, 4, 6), tokens=(1, 20)))
 _SMOKE = _LAPTOP.small(64, dict(limits=(30,), updates=(1,), episodes=8), batch_size=16,
                        forks=(2,), tokens=(1,))
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RIGHT', 'UP', 'LEFT', 'DOWN', 'MOVE_X', 'MOVE_Y', 'OBSERVATION_SPACE', 'ACTION_SPACE', 'MOST_CUES', 'WALL', 'FLOOR',
-           'AGENT', 'ARMS', 'ENV_ID', 'TASK', 'corridor_range', 'Facts', 'update_steps', 'maze_facts', 'told',
-           'maze_rules', 'maze_picture', 'TMazeEnv', 'TMazeVectorEnv', 'MazeTask', 'TMaze']
+           'AGENT', 'ARMS', 'ENV_ID', 'TASK', 'corridor_range', 'Facts', 'cue_steps', 'maze_facts', 'told',
+           'update_range', 'maze_rules', 'maze_picture', 'TMazeEnv', 'TMazeVectorEnv', 'MazeTask', 'TMaze']
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c003
 from dataclasses import dataclass
@@ -38,24 +38,28 @@ def corridor_range(
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #q002
 class Facts(NamedTuple):
-    "What is settled at the start of an episode, of B environments; n cues are shown."
+    "What is settled at the start of an episode, of B environments; at most n cues are shown."
     key: np.ndarray     # (B,) uint64, of the episode's random stream
     cues: np.ndarray    # (B, n) +1 or -1, in the order in which they are shown
-    steps: np.ndarray   # (B, n) at which they are shown
+    steps: np.ndarray   # (B, n) at which they are shown; the first may be -1, never
     length: np.ndarray  # (B,) of the corridor, in cells
 
-def update_steps(
+def cue_steps(
     key: np.ndarray,  # (B,) uint64, of the episodes
     length: np.ndarray,  # (B,) of the corridors
     forks: int,  # so many steps at the start have cues of their own
-    updates: int,  # of the cue, on the way
-) -> np.ndarray:  # (B, updates), one in each equal part of the corridor
-    "At which steps the cue is updated (B, updates), first to last."
-    parts = np.arange(updates + 1)
-    ends = forks + parts*(length[:, None] - forks)//max(updates, 1)
-    drawn = [draw(key, np.array([-4 - 2*number])) for number in range(updates)]
-    drawn = np.stack(drawn, 1) if updates else np.zeros((len(key), 0), np.uint64)
-    return ends[:, :-1] + (drawn % np.diff(ends).astype(np.uint64)).astype(np.int64)
+    updates: tuple[int, int],  # fewest and most; the number is drawn
+) -> np.ndarray:  # (B, forks + most), in order; -1 for an update that does not come
+    "At which steps (B, forks + most) cues are shown: at the first ones, and in parts of the rest."
+    fewest, most = updates
+    number = fewest + draw(key, np.array([-3])) % np.uint64(most - fewest + 1)
+    number = number.astype(np.int64)[:, None]
+    ends = forks + np.arange(most + 1)*(length[:, None] - forks)//np.maximum(number, 1)
+    coins = draw(key[:, None], -4 - 2*np.arange(most))
+    within = coins % np.diff(ends).astype(np.uint64)
+    late = np.where(np.arange(most) < number, ends[:, :-1] + within.astype(np.int64), -1)
+    early = np.tile(np.arange(forks), (len(key), 1))
+    return np.sort(np.hstack([early, late]), 1)
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c022n
 def maze_facts(
@@ -64,18 +68,17 @@ def maze_facts(
     lengths: tuple[int, int],  # shortest, longest corridor
     balanced: bool,  # cues that count by turns; otherwise they are drawn
     forks: int = 1,  # so many cues count, the last ones
-    updates: int = 0,  # cues that are shown besides
-) -> Facts:  # n = forks + updates cues
+    updates: tuple[int, int] = (0, 0),  # fewest and most cues that are shown besides
+) -> Facts:  # n = forks + most cues
     "What is settled at the start of an episode: key (B,), cues and steps (B, n), length (B,)."
     key, first, length = episode_facts(seeds, episode, *lengths)
-    coins = [draw(key, np.array([-3 - 2*number])) for number in range(forks + updates - 1)]
-    cues = np.stack([first] + [1 - 2*(coin % np.uint64(2)).astype(np.int64) for coin in coins], 1)
+    steps = cue_steps(key, length, forks, updates)
+    coins = draw(key[:, None], -5 - 2*np.arange(steps.shape[1] - 1)) % np.uint64(2)
+    cues = np.hstack([first[:, None], 1 - 2*coins.astype(np.int64)])
     if balanced:
         number = seeds + episode.astype(np.uint64)
         digits = number[:, None] >> np.arange(forks, dtype=np.uint64) & np.uint64(1)
-        cues[:, updates:] = 1 - 2*digits.astype(np.int64)
-    early = np.tile(np.arange(forks), (len(key), 1))
-    steps = np.hstack([early, update_steps(key, length, forks, updates)])
+        cues[:, -forks:] = 1 - 2*digits.astype(np.int64)
     return Facts(key, cues, steps, length)
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c022u
@@ -89,16 +92,22 @@ def told(
 # %% ../../../nbs/envs/tmaze/task.ipynb #q006x
 MOST_CUES = 16  # each of the two kinds
 
+def update_range(
+    updates: int | tuple[int, int],  # a pair is an inclusive range
+) -> tuple[int, int]:  # fewest, most
+    "Check a number of updates, and give it as a range. Raises ValueError that names it."
+    fewest, most = whole_range('updates', updates, least=0)
+    return fewest, Whole(0, most=MOST_CUES)('updates', most)
+
 def maze_rules(
     corridor_length: int | tuple[int, int],  # cells to the junction; a pair is a range
     balanced: bool,  # cues that count by turns; otherwise they are drawn
     forks: int,  # so many cues count, the last ones; 1 to 16
-    updates: int,  # cues that are shown besides; 0 to 16
+    updates: int | tuple[int, int],  # cues that are shown besides, 0 to 16; a pair is a range
 ) -> tuple:  # what `maze_facts` wants: lengths, balanced, forks, updates
     "Check the options of a maze. Raises ValueError or TypeError that names the wrong one."
-    forks = Whole(1, most=MOST_CUES)('forks', forks)
-    updates = Whole(0, most=MOST_CUES)('updates', updates)
-    lengths = corridor_range(corridor_length, forks + updates)
+    forks, updates = Whole(1, most=MOST_CUES)('forks', forks), update_range(updates)
+    lengths = corridor_range(corridor_length, forks + updates[1])
     return lengths, Flag()('balanced', balanced), forks, updates
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c033
@@ -137,7 +146,7 @@ class TMazeEnv(NumberedEnv):
         corridor_length: int | tuple[int, int],  # cells to the junction; a pair is a range
         render_mode: str | None = None,  # 'rgb_array' or None
         balanced: bool = False, numbered: bool = False,  # see `maze_facts` and `told`
-        forks: int = 1, updates: int = 0,  # cues that count, and cues on the way
+        forks: int = 1, updates: int | tuple[int, int] = 0,  # cues that count, cues on the way
     ):
         self.rules = maze_rules(corridor_length, balanced, forks, updates)
         self.forks, self.numbered = forks, Flag()('numbered', numbered)
@@ -192,14 +201,15 @@ class TMazeVectorEnv(NumpyVectorEnv):
         balanced: bool = False,  # cues by turns; see `maze_facts`
         numbered: bool = False,  # infos tell the cues as a number; see `told`
         forks: int = 1,  # cues that count
-        updates: int = 0,  # further cues on the way
+        updates: int | tuple[int, int] = 0,  # further cues on the way; a pair is a range
     ):
         super().__init__(num_envs, OBSERVATION_SPACE, ACTION_SPACE, autoreset_mode)
         self.rules = maze_rules(corridor_length, balanced, forks, updates)
         self.forks, self.numbered = forks, Flag()('numbered', numbered)
         self.x, self.y, self.fork, self.length = np.zeros((4, num_envs), dtype=np.int64)
         self.key = np.zeros(num_envs, dtype=np.uint64)
-        self.cues, self.steps = np.zeros((2, num_envs, forks + updates), dtype=np.int64)
+        self.cues, self.steps = np.zeros(
+            (2, num_envs, forks + self.rules[-1][1]), dtype=np.int64)
 
     def begin(self, rows):
         self.x[rows] = self.y[rows] = self.fork[rows] = 0
@@ -246,7 +256,9 @@ class MazeTask(Task):
         "Episodes (E,) of which every turn was right."
         return np.asarray(returns) > 0.99
 
-def _length(name, value): return as_option(corridor_range(value))  # a rule for `check_fields`
+# rules for `check_fields`
+def _length(name, value): return as_option(corridor_range(value))
+def _updates(name, value): return as_option(update_range(value))
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c061
 @dataclass(frozen=True)
@@ -256,10 +268,11 @@ class TMaze(MazeTask):
     balanced: bool = added(False)  # cues by turns, as many up as down; otherwise drawn
     numbered: bool = added(False)  # an oracle is told 0 for down and 1 for up; otherwise -1 and 1
     forks: int = added(1)  # so many cues, at the first steps, are asked for in their order
-    updates: int = added(0)  # further cues at drawn steps on the way; the last `forks` count
+    updates: int | tuple[int, int] = added(0)  # further cues on the way; the last `forks` count
 
     def __post_init__(self):
-        check_fields(self, corridor_length=_length, balanced=Flag(), numbered=Flag())
+        check_fields(self, corridor_length=_length, balanced=Flag(), numbered=Flag(),
+                     updates=_updates)
         maze_rules(self.corridor_length, self.balanced, self.forks, self.updates)
 
     @classmethod
@@ -267,12 +280,12 @@ class TMaze(MazeTask):
         cls,
         limit: int,  # the paper's T: steps to the timeout of the longest corridor
         mixed: bool = False,  # draw from all corridors up to the longest
-        forks: int = 1, updates: int = 0,
+        forks: int = 1, updates: int | tuple[int, int] = 0,
         **options,  # balanced, numbered
     ) -> 'TMaze':
         "The task whose longest corridor has limit - forks - 1 cells."
         fields = dict(forks=forks, updates=updates) | options
-        shortest = forks + updates # a step for each cue
+        shortest = forks + update_range(updates)[1] # a step for each cue
         longest = Whole(shortest + forks + 1)('limit', limit) - forks - 1
         return cls((shortest, longest) if Flag()('mixed', mixed) else longest, **fields)
 
