@@ -20,7 +20,7 @@ from pandas.api.types import is_numeric_dtype
 from pandas.io.formats.style import Styler
 
 from ..core.checks import Choice, Number
-from .style import MARKERS, mark_mixed, method_colours
+from .style import mark_mixed, method_colours, method_markers
 
 # %% ../../nbs/engine/figures.ipynb #c012
 def check_columns(frame: pd.DataFrame, **columns) -> None:  # argument -> column that it names
@@ -191,7 +191,7 @@ MOST_BANDS = 4  # that overlap in one panel
 
 def draw_panels(ax: Axes, summaries: list[Summary], palette: dict[str, str]) -> list[Axes]:
     "Lines in one panel, or in one each where too many bands would overlap; the panels."
-    marker = {found.name: MARKERS[i % len(MARKERS)] for i, found in enumerate(summaries)}
+    marker = method_markers(found.name for found in summaries)
     if sum(found.has_band for found in summaries) <= MOST_BANDS:
         for i, found in enumerate(summaries):  # wide below, thin above: equal lines stay visible
             width = 1.4 + 0.8 * max(0, len(summaries) - 1 - i)
@@ -325,14 +325,14 @@ def score_points(
     ax, limits = ax or plt.subplots()[1], two_ends(limits) or RANGES.get(y)
     names = list(dict.fromkeys([*frame[hue], *theirs[hue]]))
     tasks = list(dict.fromkeys([*frame[x], *theirs[x]]))
-    palette = method_colours(names) | (palette or {})
+    palette, marker = method_colours(names) | (palette or {}), method_markers(names)
     ours, published = (rows.assign(place=rows[x].map(tasks.index).astype(float))
                        for rows in (frame, theirs))
     for i, name in enumerate(names):
         found = summarize(ours[ours[hue] == name], published[published[hue] == name], 'place', y,
                           name, interval, reference_error, limits)
         shift = 0.8 * ((i + 0.5) / len(names) - 0.5) if x != hue else 0
-        draw_points(ax, found, palette[name], MARKERS[i % len(MARKERS)], shift, 0.3 / len(names))
+        draw_points(ax, found, palette[name], marker[name], shift, 0.3 / len(names))
     ax.set_xticks(range(len(tasks)), [tidy(task) for task in tasks])
     ax.set(xlabel=x.replace('_', ' '), ylabel=y.replace('_', ' '), xlim=(-0.5, len(tasks) - 0.5))
     ax.grid(False, axis='x')
