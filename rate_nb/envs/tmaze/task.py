@@ -31,10 +31,9 @@ ACTION_SPACE = gym.spaces.Discrete(4)
 # %% ../../../nbs/envs/tmaze/task.ipynb #c021b
 def corridor_range(
     corridor_length: int | tuple[int, int],  # cells to the junction; a pair is an inclusive range
-    cues: int = 1,  # that are shown on the way, one a step at most
 ) -> tuple[int, int]:  # shortest, longest
     "Check a corridor length and give it as a range. Raises ValueError or TypeError that names it."
-    return whole_range('corridor_length', corridor_length, least=cues)
+    return whole_range('corridor_length', corridor_length, least=1)
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #q002
 class Facts(NamedTuple):
@@ -107,7 +106,11 @@ def maze_rules(
 ) -> tuple:  # what `maze_facts` wants: lengths, balanced, forks, updates
     "Check the options of a maze. Raises ValueError or TypeError that names the wrong one."
     forks, updates = Whole(1, most=MOST_CUES)('forks', forks), update_range(updates)
-    lengths = corridor_range(corridor_length, forks + updates[1])
+    lengths = corridor_range(corridor_length)
+    if lengths[0] < forks + updates[1]:
+        raise ValueError(f"corridor_length is {corridor_length!r}, too short for a cue a step: "
+                         f"with forks={forks} and up to {updates[1]} updates it takes "
+                         f"{forks + updates[1]} cells or more")
     return lengths, Flag()('balanced', balanced), forks, updates
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c033
@@ -272,7 +275,7 @@ class TMaze(MazeTask):
 
     def __post_init__(self):
         check_fields(self, corridor_length=_length, balanced=Flag(), numbered=Flag(),
-                     updates=_updates)
+                     forks=Whole(1, most=MOST_CUES), updates=_updates)
         maze_rules(self.corridor_length, self.balanced, self.forks, self.updates)
 
     @classmethod
@@ -285,8 +288,12 @@ class TMaze(MazeTask):
     ) -> 'TMaze':
         "The task whose longest corridor has limit - forks - 1 cells."
         fields = dict(forks=forks, updates=updates) | options
+        forks = Whole(1, most=MOST_CUES)('forks', forks)
         shortest = forks + update_range(updates)[1] # a step for each cue
-        longest = Whole(shortest + forks + 1)('limit', limit) - forks - 1
+        longest = Whole(3)('limit', limit) - forks - 1
+        if longest < shortest:
+            raise ValueError(f"limit is {limit}, too short for forks={forks} and "
+                             f"updates={updates}: give {shortest + forks + 1} or more")
         return cls((shortest, longest) if Flag()('mixed', mixed) else longest, **fields)
 
     @property
