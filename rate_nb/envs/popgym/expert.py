@@ -30,7 +30,7 @@ MODULES = {
 def player_class(
     game: str,  # one of GAMES
 ) -> type:  # of a Player; it takes a level
-    "Who plays a game; its module is imported only when it is asked for."
+    "The class of a game's player; its module is imported only when the class is needed."
     module = next(name for name, games in MODULES.items() if game in games)
     return load_place(f'rate_nb.envs.popgym.{module}:{game}Player')
 

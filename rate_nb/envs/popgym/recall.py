@@ -100,10 +100,10 @@ class CountRecallPlayer:
 
     def act(
         self,
-        seen: np.ndarray,  # (2,) int64: the kind that was dealt, the kind that is asked for
+        seen: np.ndarray,  # (2,) whole numbers: the kind that was dealt, the kind that is asked for
         previous: int | None,  # not used
     ) -> int:  # a count
         "How many cards of the kind that is asked for were dealt until now."
-        dealt, asked = seen
+        dealt, asked = map(int, seen)
         self.counts[dealt] += 1
         return int(self.counts[asked])

@@ -77,7 +77,7 @@ class PopgymEnv(gym.Env):
         return self._look(begin_game(self.game, self.seed)), self._info()
 
     def step(self, action):
-        "One step. Raises ValueError for an action outside the space."
+        "One step. Raises ValueError for an action outside the space, ResetNeeded after the end."
         check_step(self, action)
         given = to_game(action, self.game.action_space)
         shown, reward, terminated, truncated, _ = self.game.step(given)
