@@ -174,7 +174,7 @@ class ELMUR(StepTokens):
         return slots, stamps.expand(batch_size, -1)
 
     def plan(self, tokens: int) -> tuple[AttentionPlan, Tensor]:
-        "Who attends to whom among the tokens of a segment, and the table of their distances."
+        "The attention mask of a segment's tokens as a plan, and the table of their distances."
         key = tokens, self.biases.device
         if key not in self._plans:
             self._plans[key] = (AttentionPlan.make(attention_mask(tokens).to(key[1])),
@@ -187,7 +187,7 @@ class ELMUR(StepTokens):
 
     def initial_state(self, batch_size: int, clue: Tensor | None = None,
                       between: Between | None = None) -> "ELMURState":
-        "Before the first step. `between`: see `SequenceModel`. Nobody tells it a clue."
+        "Before the first step. `between`: see `SequenceModel`. It reads no clue."
         return open_segment(self, tuple(part.detach() for part in self.start(batch_size)), between)
 
     def step(self, observation: Tensor, return_to_go: Tensor, previous_action: Tensor | None,
