@@ -28,7 +28,7 @@ def base(
     tokens: int | None = None,  # memory tokens; None: the preset's number
 ) -> dict: # fields of a recipe
     "Training corridors with several cues. Raises ValueError if they are too short for so many."
-    found = corridors(preset)
+    found = corridors(preset, **preset.extra["several"] if forks > 1 else {})
     task = TMaze.for_limit(found["length"], mixed=True, forks=forks, updates=learned)
     sizes = {} if tokens is None else dict(rate=dict(memory_tokens=tokens))
     return found | dict(task_options=task.options(), sizes=sizes)
@@ -37,11 +37,13 @@ def base(
 _START = ABLATIONS.preset("laptop")
 _LAPTOP = replace(
     _START, seeds=2, model=TMAZE.preset("laptop").model | _START.model,
-    methods=dict.fromkeys(("BC-LSTM", "DGRU"), dict(iterations=2400)),
+    train=replace(_START.train, iterations=1200),
+    methods=dict.fromkeys(("BC-LSTM", "DGRU"), dict(iterations=4800)),
     test=dict(limits=(30, 90, 300, 900), updates=(0, 1, 3, 10), episodes=64),
-    extra=dict(trained=30, learned=(0, 3), forks=(2, 4, 6), tokens=(1, 20)))
+    extra=dict(trained=30, learned=(0, 3), forks=(2, 4, 6), tokens=(1, 20), few=4,
+               several=dict(iterations=1800, curriculum=((600, 20),))))
 _SMOKE = _LAPTOP.small(64, dict(limits=(30,), updates=(1,), episodes=8), batch_size=16,
-                       forks=(2,), tokens=(1,))
+                       forks=(2,), tokens=(1,), few=2, several={})
 
 # %% ../../../nbs/envs/tmaze/cues.ipynb #c012
 def played(preset: Preset, limit: int, # T of the test corridor
@@ -63,14 +65,15 @@ def ask_forks(preset: Preset, run: Run) -> list[Measurement]:
 # %% ../../../nbs/envs/tmaze/cues.ipynb #c014
 def _learned(preset): return [dict(learned=preset.extra["learned"])]
 def _forks(preset): return [dict(forks=forks) for forks in preset.extra["forks"]]
-def _tokens(preset): return [dict(forks=forks, tokens=tokens) for forks in preset.extra["forks"]
+def _few(preset): return [dict(forks=preset.extra["few"])]
+def _tokens(preset): return [dict(tokens=tokens, **setting) for setting in _few(preset)
                              for tokens in preset.extra["tokens"]]
 
 PLANNED = {
     "updates": Grid(tuple(METHODS), ask_updates, _learned),
     "updates, one cue learned": Grid(("RATE", "BC-LSTM"), ask_updates),
-    "forks, valves": Grid(VALVES, ask_forks, _forks),
-    "forks, models": Grid(tuple(METHODS)[len(VALVES):], ask_forks, _forks),
+    "forks": Grid(("RATE", "RMT", "DT", "BC-LSTM", "ELMUR"), ask_forks, _forks),
+    "forks, valves": Grid(VALVES[1:], ask_forks, _few),
     "forks, tokens": Grid(("RATE",), ask_forks, _tokens)}
 
 # %% ../../../nbs/envs/tmaze/cues.ipynb #c016
@@ -78,21 +81,23 @@ _NONE = "beyond the paper"
 _WORKS, _CHANCE = Within(0.9, step=0.01), Within(0.4, 0.6, step=0.01)
 
 def _claims(preset):
-    trained, most = preset.extra["trained"], max(preset.extra["forks"])
+    trained, few, most = (preset.extra["trained"], preset.extra["few"], max(preset.extra["forks"]))
     far = [limit for limit in preset.test["limits"] if limit >= 3*trained]
     every = max(preset.test["updates"])
     def updated(group, *names): return scores_of(group, *names, limit=far, updates=every)
-    def asked(group, *names): return scores_of(group, *names, forks=most, limit=far,
-                                               column="return")
-    many, few = (("RATE", dict(tokens=f(preset.extra["tokens"]))) for f in (max, min))
+    def asked(group, *names, limit=far, forks=few):
+        return scores_of(group, *names, forks=forks, limit=limit, column="return")
+    tokens = [(f"{m} tokens", "RATE", dict(tokens=m)) for m in sorted(preset.extra["tokens"])]
     return [Claim(f"(ours) {text}", _NONE, *rule) for text, *rule in (
         (f"RATE overwrites: it succeeds after {every} updates", updated("updates", "RATE"), _WORKS),
-        ("So does the valve of an LSTM", updated("updates", ("valve", "LSTM")), _WORKS),
+        ("So does the valve of an LSTM", updated("updates", "LSTM"), _WORKS),
         ("RATE that learned with one cue does not overwrite",
          updated("updates, one cue learned", "RATE"), _CHANCE),
-        (f"RATE holds {most} cues", asked("forks, valves", "RATE"), _WORKS),
-        ("More memory tokens hold more cues",
-         asked("forks, tokens", ("many", *many), ("few", *few)), Above(0.1, step=0.01)))]
+        (f"RATE holds {most} cues, as long as in training",
+         asked("forks", "RATE", limit=trained, forks=most), _WORKS),
+        (f"RATE holds {few} cues in longer corridors", asked("forks", "RATE"), _WORKS),
+        ("More memory tokens hold more cues", asked("forks, tokens", *tokens[::-1]),
+         Above(0.1, step=0.01)))]
 
 # %% ../../../nbs/envs/tmaze/cues.ipynb #c017
 def _columns(frame): # with T of the test
