@@ -20,7 +20,7 @@ from gymnasium import spaces
 from gymnasium.spaces import Box
 from rate_nb.core.spaces import array_space
 from rate_nb.encoders import Quantities
-from rate_nb.engine.checkpoints import NUMERICS
+from rate_nb.engine.provenance import NUMERICS
 from rate_nb.memory import VALVES
 from rate_nb.models.layers import LAYERS
 from rate_nb.models.sequence_model import SequenceModel, accepted_options, make_model, model_names
@@ -255,4 +255,4 @@ if __name__ == "__main__":
     wrong = [name for name, case in cases().items()
              if differences(compute(case), read()["cases"][name])]
     if wrong: sys.exit(f"{', '.join(wrong)}: other numbers than stored. If the arithmetic is to "
-                       "change, raise NUMERICS (nbs/engine/checkpoints.ipynb) and run this again")
+                       "change, raise NUMERICS (nbs/engine/provenance.ipynb) and run this again")

@@ -7,7 +7,7 @@ import golden
 import pytest
 import torch
 from rate_nb.attention import RelativeAttention
-from rate_nb.engine.checkpoints import NUMERICS
+from rate_nb.engine.provenance import NUMERICS
 from rate_nb.models import rate_steps
 from rate_nb.models.attention_steps import step_attention
 from rate_nb.models.layers import GRUGate, TrXLLayer
@@ -30,7 +30,7 @@ def test_numbers_are_those_of_this_arithmetic():
 def test_golden(name):
     "Outputs, acting, gradients, and three steps of training."
     assert not differences(name), ("the arithmetic has changed: if that is wanted, raise NUMERICS "
-                                   "in nbs/engine/checkpoints.ipynb and run python tests/golden.py")
+                                   "in nbs/engine/provenance.ipynb and run python tests/golden.py")
 
 
 # ---- what the numbers see ----

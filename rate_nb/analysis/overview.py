@@ -94,7 +94,7 @@ class StudyPage:
     runs: int = 0  # that are stored in full
     asked: int = 0  # that the study plans
     hours: float = 0.  # of training and testing, summed over its rows
-    mixed: str = ''  # which arithmetics the rows mix
+    arithmetic: str = ''  # which ones the rows mix, or that they are older
     there: bool = False  # whether there is anything
 
     @property
@@ -136,7 +136,7 @@ def read_study(
     took = results.recipes
     hours = 0. if took.empty else (took.seconds + took.testing).sum()/3600
     return StudyPage(name, preset, results.figures, tuple(claims), len(took), len(asked), hours,
-                     results.mixed, there=len(took) > 0 or not (trains or missing))
+                     results.arithmetic, there=len(took) > 0 or not (trains or missing))
 
 # %% ../../nbs/analysis/overview.ipynb #c014
 def read_all(
@@ -343,7 +343,8 @@ def claims_table(
     rows = []
     for page in pages.values():
         rows.append([f'[**{page.title}**]({page.notebook}), {page.preset}, {page.runs} of '
-                     f'{page.asked} models, {page.cost}', '', _marks(page.claims), page.mixed, ''])
+                     f'{page.asked} models, {page.cost}', '', _marks(page.claims),
+                     page.arithmetic, ''])
         rows += [[line.told, line.paper, _marked(line.verdict), line.said, say_number(line.seeds)]
                  for line in page.claims]
     return _table(['claim', 'paper', 'verdict', 'difference, 95% interval and margin', 'seeds'],

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from .provenance import TRUSTED, UNCOMMITTED, code_of, numerics_of, say_mixed
+from .provenance import TRUSTED, UNCOMMITTED, code_of, numerics_of, say_arithmetic
 from .recipes import Paths, recipe_from
 from .rows import REMEDY, parse_row
 from .study import Study, find_study, study_names
@@ -53,8 +53,8 @@ def check_origin(rows: list[dict], preset: str) -> Iterator[tuple[str, str]]: # 
     if preset in TRUSTED and (number := codes.count(UNCOMMITTED)):
         yield DOUBTFUL, (f"{number} of {len(rows)} rows come from code that was not committed: "
                          "nobody can look it up")
-    if mixed := say_mixed(map(numerics_of, rows)):
-        yield DOUBTFUL, f"{mixed}: a new row should not be compared with an old one"
+    if said := say_arithmetic(map(numerics_of, rows)):
+        yield DOUBTFUL, f"{said}: a new row should not be compared with an old one"
 
 # %% ../../nbs/engine/audit.ipynb #c010
 def asked_of(study: Study, preset: str,

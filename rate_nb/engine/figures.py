@@ -6,7 +6,7 @@
 __all__ = ['RANGES', 'MOST_BANDS', 'VERDICTS', 'check_columns', 'tidy', 'find_scale', 'room_for', 'set_axis', 'standard_error',
            'two_ends', 'Summary', 'summarize', 'draw_summary', 'small_multiples', 'draw_panels', 'mark_lines', 'curves',
            'checked_reference', 'on_axis', 'finish_axes', 'show_possible', 'score_points', 'draw_points',
-           'verdict_table']
+           'verdict_table', 'folded_verdicts']
 
 # %% ../../nbs/engine/figures.ipynb #c003
 from collections.abc import Callable
@@ -15,12 +15,13 @@ from dataclasses import dataclass
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 from matplotlib.axes import Axes
 from pandas.api.types import is_numeric_dtype
 from pandas.io.formats.style import Styler
 
 from ..core.checks import Choice, Number
-from .style import mark_mixed, method_colours, method_markers
+from .style import mark_arithmetic, method_colours, method_markers
 
 # %% ../../nbs/engine/figures.ipynb #c012
 def check_columns(frame: pd.DataFrame, **columns) -> None:  # argument -> column that it names
@@ -178,7 +179,7 @@ def small_multiples(
     ax.tick_params(length=0, labelleft=False, labelbottom=False)
     ax.spines[:].set_visible(False)
     ax.grid(False)
-    ax.xaxis.labelpad, ax.yaxis.labelpad = 18, 24
+    ax.xaxis.labelpad, ax.yaxis.labelpad = 18, 32
 
     def follow(frame):
         for panel in panels: panel.set_ylim(frame.get_ylim())
@@ -257,7 +258,7 @@ def curves(
     finish_axes(ax, panels, marks, published=len(theirs) > 0)
     show_possible(ax, limits)
     ax.set(xlabel=x.replace('_', ' '), ylabel=y.replace('_', ' '))
-    return mark_mixed(ax, frame)
+    return mark_arithmetic(ax, frame)
 
 # %% ../../nbs/engine/figures.ipynb #c018i
 def checked_reference(empty, reference, reference_error, interval, x, y, hue) -> pd.DataFrame:
@@ -338,7 +339,7 @@ def score_points(
     ax.grid(False, axis='x')
     if x != hue: ax.legend(loc='center left', bbox_to_anchor=(1, 0.5))
     show_possible(ax, limits)
-    return mark_mixed(ax, frame)
+    return mark_arithmetic(ax, frame)
 
 # %% ../../nbs/engine/figures.ipynb #c024c
 def draw_points(
@@ -382,3 +383,15 @@ def verdict_table(
     styler.format({'verdict': lambda verdict: f'{VERDICTS[verdict][0]} {verdict}'})
     look = 'color: {}; font-weight: bold; white-space: nowrap'
     return styler.map(lambda verdict: look.format(VERDICTS[verdict][1]), subset=['verdict'])
+
+# %% ../../nbs/engine/figures.ipynb #fd02
+def folded_verdicts(
+    rows: list[dict],  # from `Results.verdicts`
+) -> HTML:  # for a notebook
+    "As `verdict_table`; claims that were not tested stand in a second table, which is closed."
+    waiting = [row for row in rows if row['verdict'] == 'not tested']
+    table = verdict_table([row for row in rows if row not in waiting]).to_html()
+    if not waiting: return HTML(table)
+    closed = verdict_table(waiting).set_uuid('waiting').to_html()
+    return HTML(f'{table}<details><summary>Not tested: {len(waiting)}</summary>'
+                f'{closed}</details>')

@@ -19,8 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from ..core.files import read_json
-from .checkpoints import NUMERICS
-from .provenance import numerics_of
+from .provenance import NUMERICS, numerics_of
 from .recipes import Paths, Recipe, encoder_of, recipe_from
 from .storage import dataset_folder
 from .study import find_study, study_names

@@ -18,7 +18,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from ..core.checks import Flag, Number, Whole
 from .figures import check_columns, tidy, two_ends
-from .style import OKABE_ITO, assign_colours, mark_mixed
+from .style import OKABE_ITO, assign_colours, mark_arithmetic
 
 # %% ../../nbs/engine/maps.ipynb #c024b
 NOT_TESTED = dict(facecolor='white', edgecolor='0.6', hatch='////', linewidth=0)
@@ -64,7 +64,7 @@ def heat_map(
     ax.set(xlabel=columns.replace('_', ' '), ylabel=index.replace('_', ' '))
     ax.grid(False)
     if colour_bar: ax.figure.colorbar(image, ax=ax, label=values.replace('_', ' '))
-    return mark_mixed(ax, frame)
+    return mark_arithmetic(ax, frame)
 
 # %% ../../nbs/engine/maps.ipynb #c025b
 def fill_cells(ax: Axes, grid: pd.DataFrame, image, outline: Callable | None, digits: int) -> None:

@@ -23,10 +23,10 @@ from ..acting import Agent
 from ..core.files import write_json
 from ..core.tensors import read_tensors
 from .audit import WRONG, Finding
-from .checkpoints import NUMERICS, load_tensors, save_tensors
+from .checkpoints import load_tensors, save_tensors
 from .measurements import measure
 from .presets import Preset
-from .provenance import PACKAGE, processor
+from .provenance import NUMERICS, PACKAGE, processor
 from .recipes import (DataSpec, Measurement, Paths, Recipe, encoder_of, recipe_from,
                                     recipe_task)
 from .rows import read_row

@@ -22,8 +22,7 @@ from ..core.checks import Flag, Number, Whole, as_python, check_fields, label
 from .collection import get_dataset
 from .tasks import Task, make_task
 from ..models.sequence_model import SequenceModel, make_model
-from .checkpoints import NUMERICS
-from .provenance import repository
+from .provenance import NUMERICS, repository
 from ..core.training_config import TrainingConfig
 from ..core.windows import Windows
 from ..trajectories import Trajectories

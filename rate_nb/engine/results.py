@@ -8,7 +8,7 @@ __all__ = ['table_of', 'say_scores', 'say_losses', 'cost_of', 'say_ahead', 'Resu
 
 # %% ../../nbs/engine/results.ipynb #c003
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pandas as pd
 from ..core.checks import Whole, label
 from ..core.files import write_json
 from .packed_rows import NAME_FOLDER, asks_first
-from .provenance import check_committed, numerics_of, say_mixed
+from .provenance import check_committed, numerics_of, say_arithmetic
 from .recipes import Paths, Recipe, plain, recipe_data
 from .rows import read_note
 from .runs import milestones_frame, results_frame, unanswered
@@ -103,8 +103,9 @@ class _Costs:
         columns = ["iterations", "seconds", "parameters", "peak_mib", "loss"]
         lines = lines[lines["hash"].isin(hashes)]
         means = lines.groupby("name", sort=False)[columns].mean()
-        return means.assign(models=lines.groupby("name").size()).round(
-            {"iterations": 0, "seconds": 0, "parameters": 0, "peak_mib": 0, "loss": 3})
+        whole = dict.fromkeys(columns[:-1], "Int64") # whole numbers, of which some may be unknown
+        return means.round({"loss": 4} | dict.fromkeys(whole, 0)).astype(whole).assign(
+            models=lines.groupby("name").size())
 
     def histories(self, *experiments: str) -> pd.DataFrame:
         "How training went: name, seed, setting, iteration, loss, …; a line for each log entry."
@@ -121,7 +122,7 @@ class _Costs:
         if told.empty: return "nothing was run"
         return "; ".join(filter(None, (
             f"{len(told)} models, {told.seconds.sum()/60:.0f} minutes of training and "
-            f"{told.testing.sum()/60:.0f} minutes of testing in all", self.mixed)))
+            f"{told.testing.sum()/60:.0f} minutes of testing in all", self.arithmetic)))
 
 # %% ../../nbs/engine/results.ipynb #c007
 class _Tables(_Costs):
@@ -152,8 +153,8 @@ class _Tables(_Costs):
             found = frame.groupby(keys, sort=False)[list(np.atleast_1d(values))].agg(say)
         else: found = frame.pivot_table(index=keys, columns=columns, values=values, aggfunc=say,
                                         sort=False)
-        mixed = say_mixed(frame.get("numerics", ()))
-        return found.rename_axis(index={keys[0]: f"{keys[0]} ({mixed})"}) if mixed else found
+        said = say_arithmetic(frame.get("numerics", ()))
+        return found.rename_axis(index={keys[0]: f"{keys[0]} ({said})"}) if said else found
 
     def milestones(self, experiment: str, kind: str) -> pd.DataFrame: # as `milestones_frame`
         "One line for each run, measurement and milestone."
@@ -186,21 +187,48 @@ class _Ends(_Tables):
             seconds = steps.to_numpy()*rate.reindex(names) + testing.reindex(names)
             told.append({"experiment": name, "models": len(recipes), "iterations": steps.mean(),
                          "hours": seconds.sum(skipna=False)/3600})
-        return pd.DataFrame(told).round({"iterations": 0, "hours": 1})
+        table = pd.DataFrame(told).round({"iterations": 0, "hours": 1})
+        return table.astype({"iterations": "Int64"})
+
+# %% ../../nbs/engine/results.ipynb #vd01
+class _Verdicts(_Ends):
+    "What became of the claims, and which arithmetic the rows come from."
+    @property
+    def numerics(self) -> set[int]:
+        "The versions of the arithmetic that the rows come from."
+        return {numerics_of(row) for found in self.rows.values() for row in found}
+
+    @property
+    def arithmetic(self) -> str: # empty if it is today's
+        "Which arithmetics the rows mix, or that they are of an older one, in words."
+        return say_arithmetic(self.numerics)
+
+    def verdicts(self) -> list[dict]: # claim, paper, ours, difference, verdict
+        "What became of each claim. At preset smoke there are no verdicts."
+        claims = self.study.claims(self.study.preset(self.preset))
+        if self.preset != "smoke": return [self._judge(claim) for claim in claims]
+        return [claim.judge(self) | {"verdict": "none at smoke", "difference": ""}
+                for claim in claims]
+
+    def _judge(self, claim): # with the arithmetic of the rows that count: without them it differs
+        line = claim.judge(self)
+        numbers = self.numerics if self.arithmetic else ()
+        said = say_arithmetic(number for number in numbers
+                              if claim.judge(self._without(number)) != line)
+        return line | {"difference": "; ".join(filter(None, (line["difference"], said)))}
+
+    def _without(self, number): # the results without the rows of one arithmetic
+        return replace(self, rows={name: [row for row in rows if numerics_of(row) != number]
+                                   for name, rows in self.rows.items()})
 
 # %% ../../nbs/engine/results.ipynb #c008
 @dataclass(frozen=True)
-class Results(_Ends):
+class Results(_Verdicts):
     "The rows of a study's experiments; each row has the setting that it was asked in."
     study: Any # a `rate_nb.engine.study.Study`
     preset: str
     rows: dict[str, list[dict]] # experiment -> rows
     paths: Paths = Paths()
-
-    @property
-    def mixed(self) -> str: # empty if they agree
-        "Which arithmetics the rows mix, in words."
-        return say_mixed(numerics_of(row) for found in self.rows.values() for row in found)
 
     def scores(self, experiment: str | tuple[str, ...], # one, or several together
                method: str,
@@ -214,14 +242,6 @@ class Results(_Ends):
         names = (experiment,) if isinstance(experiment, str) else experiment
         frames = [self.frame(name, kind) for name in names]
         return table_of(pd.concat(frames), column, name=method, **where)
-
-    def verdicts(self) -> list[dict]: # claim, paper, ours, difference, verdict
-        "What became of each claim. At preset smoke there are no verdicts."
-        judged = [claim.judge(self) for claim in self.study.claims(self.study.preset(self.preset))]
-        if self.preset == "smoke":
-            return [line | {"verdict": "none at smoke", "difference": ""} for line in judged]
-        return [line | {"difference": "; ".join(filter(None, (line["difference"], self.mixed)))}
-                for line in judged]
 
 # %% ../../nbs/engine/results.ipynb #rd40
 def scores_of(experiment: str | tuple[str, ...], # one, or several together

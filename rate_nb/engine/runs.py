@@ -23,12 +23,12 @@ import torch
 from ..acting import Agent
 from ..core.checks import Flag, label
 from .distributed import arithmetic, check_alone
-from .checkpoints import AGAIN, NUMERICS, load_weights
+from .checkpoints import AGAIN, load_weights
 from ..core.files import read_json, write_json
 from ..core.tally import Episodes
 from .measurements import find_measure, measure
-from .provenance import (PeakMemory, check_committed, code_of, git_commit,
-                                       numerics_of, processor, versions)
+from .provenance import (NUMERICS, PeakMemory, check_committed, code_of,
+                                       git_commit, numerics_of, processor, versions)
 from .recipes import (Measurement, Paths, Recipe, build_model, recipe_data,
                                     recipe_task)
 from .rows import read_row, write_row
@@ -111,7 +111,7 @@ def _check_numerics(told, what, remedy): # of a row or a training
     if numerics_of(told) != NUMERICS:
         raise ValueError(f"{what} come from arithmetic {numerics_of(told)}, and models "
                          f"compute by {NUMERICS} now (see "
-                         f"rate_nb.engine.checkpoints.NUMERICS): {remedy}")
+                         f"rate_nb.engine.provenance.NUMERICS): {remedy}")
 
 # %% ../../nbs/engine/runs.ipynb #rd08
 def check_run(recipe: Recipe, measurements: list[Measurement]) -> None:

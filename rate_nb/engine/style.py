@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OKABE_ITO', 'METHOD_COLOURS', 'FURTHER_COLOURS', 'MARKERS', 'METHOD_MARKERS', 'OTHER_NAMES', 'TITLE_HEIGHT', 'GAP',
-           'method_of', 'mixed_with', 'method_colours', 'method_markers', 'assign_colours', 'set_style', 'mark_mixed',
-           'save_figure', 'join_pictures', 'video_page', 'save_video']
+           'method_of', 'mixed_with', 'method_colours', 'method_markers', 'assign_colours', 'set_style',
+           'mark_arithmetic', 'say_title', 'save_figure', 'join_pictures', 'video_page', 'save_video']
 
 # %% ../../nbs/engine/style.ipynb #c003
 import hashlib
@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 
 from ..core.checks import Choice, Whole, label
 from ..core.files import written_whole
-from .provenance import say_mixed
+from .provenance import say_arithmetic
 
 # %% ../../nbs/engine/style.ipynb #c006
 OKABE_ITO = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000', '#7F7F7F')
@@ -104,7 +104,8 @@ def set_style() -> None:
     plt.rcParams.update({
         'figure.dpi': 100, 'figure.figsize': (7, 4), 'figure.constrained_layout.use': True,
         'font.size': 9, 'axes.titlesize': 10, 'axes.titleweight': 'bold',
-        'axes.titlelocation': 'left', 'axes.labelsize': 9, 'xtick.labelsize': 8,
+        'axes.titlelocation': 'left', 'figure.titlesize': 10,
+        'figure.titleweight': 'bold', 'axes.labelsize': 9, 'xtick.labelsize': 8,
         'ytick.labelsize': 8, 'legend.frameon': False, 'legend.fontsize': 8,
         'axes.spines.top': False, 'axes.spines.right': False, 'axes.axisbelow': True,
         'axes.grid': True, 'grid.color': '0.9', 'grid.linewidth': 0.8,
@@ -112,14 +113,26 @@ def set_style() -> None:
         'lines.markersize': 5})
 
 # %% ../../nbs/engine/style.ipynb #mx01
-def mark_mixed(
+def mark_arithmetic(
     ax: Axes,
     frame: pd.DataFrame,  # what is drawn; column `numerics`, if it comes from the results store
 ) -> Axes:  # the same
-    "Say in the figure if it mixes arithmetics."
-    if words := say_mixed(frame.get('numerics', ())):
-        ax.set_title(words, loc='right', fontsize=8, fontweight='normal', color=OKABE_ITO[1])
+    "Say above the figure's title if it mixes arithmetics, or shows an older one."
+    if words := say_arithmetic(frame.get('numerics', ())):
+        ax.set_title(f'{words}\n', loc='right', fontsize=8, fontweight='normal', linespacing=1.7,
+                     color=OKABE_ITO[1])
     return ax
+
+# %% ../../nbs/engine/style.ipynb #st02
+def say_title(
+    seen: str,  # the finding
+    drawn: str,  # in neutral words
+    preset: str,
+    *chosen: list | None,  # which seeds, models, …; None: all
+) -> str:
+    "A figure's title: the finding if all rows are drawn that it was written about."
+    whole = preset == 'laptop' and not any(chosen)
+    return seen if whole else f'{drawn} ({preset})'
 
 # %% ../../nbs/engine/style.ipynb #c048x
 def save_figure(

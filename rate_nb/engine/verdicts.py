@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['REPRODUCED', 'NOT_REPRODUCED', 'UNDECIDED', 'NOT_TESTED', 'MOST', 'NO_REMEDY', 'Variances', 'find_variances', 'Check',
            'would_decide', 'Estimate', 'Proportion', 'difference', 'Above', 'Below', 'Ordered', 'Within', 'Each',
-           'Share', 'Claim', 'combined', 'say_check', 'say_table']
+           'Share', 'Claim', 'combined', 'possible_range', 'say_check', 'say_table']
 
 # %% ../../nbs/engine/verdicts.ipynb #c003
 from collections.abc import Callable
@@ -79,6 +79,7 @@ class Check:
     low: float = -np.inf     # the region
     high: float = np.inf
     step: float = 0.         # see `find_variances`
+    possible: tuple[float, float] | None = None # range of the mean; None: see `possible_range`
 
     @property
     def mean(self) -> float: return float(np.mean(self.values))
@@ -212,9 +213,11 @@ class Within:
     low: float = -np.inf
     high: float = np.inf
     step: float = 0.
+    possible: tuple[float, float] | None = None # range of each score
 
     def __call__(self, scores: dict[str, pd.DataFrame]) -> list[Check]:
-        return [Check(name, values.to_numpy(float), self.low, self.high, self.step)
+        return [Check(name, values.to_numpy(float), self.low, self.high, self.step,
+                      self.possible)
                 for name, values in scores.items()]
 
 # %% ../../nbs/engine/verdicts.ipynb #rd39b
@@ -285,10 +288,14 @@ def combined(verdicts: list[str]) -> str:
     return REPRODUCED if verdicts else NOT_TESTED
 
 # %% ../../nbs/engine/verdicts.ipynb #rd44
+def possible_range(check: Check) -> tuple[float, float]:
+    "What the rule says; else that of a rate, or of two rates' difference, if there is a step."
+    if check.possible or not check.step: return check.possible or (-np.inf, np.inf)
+    return (-1., 1.) if " − " in check.name else (0., 1.)
+
 def say_check(check: Check, digits: int = 2) -> str:
     "Mean, interval and margin of a check; where it is undecided, what would decide."
-    low, high = check.interval
-    if check.step and " − " not in check.name: low, high = max(low, 0.), min(high, 1.) # of a rate
+    low, high = np.clip(check.interval, *possible_range(check))
     told = f"{check.name} {check.mean:.{digits}f}"
     if np.isfinite(low): told += f" [{low:.{digits}f}, {high:.{digits}f}]"
     told += f", {_region(check, digits)}"
@@ -302,8 +309,9 @@ def _region(check, digits):
 # %% ../../nbs/engine/verdicts.ipynb #rd47
 def say_table(values: pd.DataFrame | None, # a row for each seed
               digits: int = 2) -> str: # mean ± standard error (number of seeds)
-    "A method's scores in words; a dash if there are none."
+    "A method's scores in words; a dash if there are none. An index with a name names what counts."
     if values is None or values.empty: return "–"
     means = values.mean(axis=1)
     error = f" ± {means.sem():.{digits}f}" if len(means) > 1 else ""
-    return f"{means.mean():.{digits}f}{error} ({len(means)} seed{'s'*(len(means) > 1)})"
+    unit = values.index.name or "seed"
+    return f"{means.mean():.{digits}f}{error} ({len(means)} {unit}{'s'*(len(means) > 1)})"

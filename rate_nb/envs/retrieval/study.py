@@ -93,7 +93,8 @@ def _recall(text, name, length, rule, experiment, paper="above 1 (Figure 12)"):
                                episode_length=length)}
     return Claim(f"{text} (T = {length})", paper, sums, rule)
 
-_MEMORY, _NONE = Within(low=1.1), Within(high=1.1)
+_SUM = (0, 2) # the range of a sum of two probabilities
+_MEMORY, _NONE = Within(low=1.1, possible=_SUM), Within(high=1.1, possible=_SUM)
 
 def _figure_12(preset, experiment, start=""): # the figure as claims
     once, twice, step = preset.extra["length"], 2*preset.extra["length"], 1/preset.test["episodes"]
