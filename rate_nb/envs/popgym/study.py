@@ -157,7 +157,8 @@ GROUPS = {
 RUN = (*(f'{data}, {level.lower()}' for data in ('good', 'poor', 'good doubled')
          for level in LEVELS),
        *(f'good doubled, {level.lower()}, cloning' for level in LEVELS),
-       'poor doubled, hard, cloning', 'memory', 'own actions', 'first third')  # whose rows are there
+       'poor doubled, hard, cloning', 'memory', 'own actions',
+       'first third')  # whose rows are there
 EXPERIMENTS = {name: GROUPS[name] for name in RUN}
 PLANNED = {name: group for name, group in GROUPS.items() if name not in RUN}
 
