@@ -65,12 +65,13 @@ def find_variances(values: np.ndarray, # (seeds, episodes)
     return Variances(seeds, episodes, max(by_seed - of_rest/episodes, 0.),
                   max(by_episode - of_rest/seeds, 0.), of_rest)
 
-# %% ../../nbs/engine/verdicts.ipynb #rd16
+# %% ../../nbs/engine/verdicts.ipynb #rd16w
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 UNDECIDED, NOT_TESTED = "undecided", "not tested"
 MOST = 1000 # seeds or episodes that are thought of as a remedy
 NO_REMEDY = f"the mean lies at the margin: not even {MOST}"
 
+# %% ../../nbs/engine/verdicts.ipynb #rd16
 @dataclass(frozen=True)
 class Check:
     "Where the mean of some values has to lie, and whether it does."
