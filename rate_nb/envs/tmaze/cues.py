@@ -106,5 +106,5 @@ def _claims(preset):
 def _columns(frame): # with T of the test
     return frame.assign(limit=frame.corridor_length + frame.get("forks", 1) + 1)
 
-STUDY = Study("tmaze_cues", base, METHODS, {"smoke": _SMOKE, "laptop": _LAPTOP}, EXPERIMENTS, _claims,
-              columns=_columns, planned=PLANNED)
+STUDY = Study("tmaze_cues", base, METHODS, {"smoke": _SMOKE, "laptop": _LAPTOP}, EXPERIMENTS,
+              _claims, columns=_columns, planned=PLANNED)
