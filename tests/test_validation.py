@@ -862,7 +862,8 @@ INSIDE = set("""
     GrowingDataset GRU GRUGate ImageEncoder in_two_ranks IncrementalAttention iqm is_aimed judge
     keep_mask KeepMemory kernel_on kind_at label label_tokens LastingGame learn_stage look LSTM
     make_game make_manifest make_maze make_origin mark_lines maze_picture maze_pictures
-    measure_all measure_collection measure_linear_probe measure_outputs MultiDiscreteHead Noise
+    measure_all measure_collection measure_linear_probe measure_outputs mixed_with
+    MultiDiscreteHead Noise
     noted_data Number NumpyRows NumpyVectorEnv observation_encoder observations_in Ordered
     own_share outcome_of_steps pad_rows padded_batch palette paper_rules parent_lives parse_json
     PartsEncoder PassThrough pillar plain plan_action plan_path plan_paths plan_values
@@ -870,7 +871,8 @@ INSIDE = set("""
     play_rounds playable png_bytes query_blocks quiet_steps RATEState read_early read_json
     read_segments read_tensors read_windows_early record RecurrentState reference_rules
     relative_attention RelativeAttention restore_random_state Results ReturnEncoder ReturnToGo
-    Robot room_for row_seeds rows_of_this_round rows_to_reset say_check say_scores say_table
+    Robot room_for row_seeds rows_of_this_round rows_to_reset say_check say_losses say_scores
+    say_table
     scenario_path scenario_wad Score score_of segment_plans sinusoid slanted small_multiples
     snapshot_steps spread_out stage_episodes stage_folder stage_skill stage_summary StagePlayer
     Standardize standing steer surface SwappedValve take_labels Tally thing three_convolutions

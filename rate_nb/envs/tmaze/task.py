@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['RIGHT', 'UP', 'LEFT', 'DOWN', 'MOVE_X', 'MOVE_Y', 'OBSERVATION_SPACE', 'ACTION_SPACE', 'MOST_CUES', 'WALL', 'FLOOR',
            'AGENT', 'ARMS', 'ENV_ID', 'TASK', 'corridor_range', 'Facts', 'cue_steps', 'maze_facts', 'told',
-           'update_range', 'maze_rules', 'maze_picture', 'TMazeEnv', 'TMazeVectorEnv', 'MazeTask', 'TMaze']
+           'update_range', 'maze_rules', 'maze_picture', 'MazeEpisode', 'TMazeEnv', 'TMazeVectorEnv', 'MazeTask',
+           'corridors_within', 'TMaze']
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c003
 from dataclasses import dataclass
@@ -139,9 +140,8 @@ def maze_picture(
     return picture
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c024
-class TMazeEnv(NumberedEnv):
-    "The passive T-Maze (after Ni et al. 2023), one episode at a time."
-    metadata = {'render_modes': ['rgb_array'], 'render_fps': 8}
+class MazeEpisode(NumberedEnv):
+    "An episode of the T-Maze: how it begins, and what it shows."
     observation_space, action_space, ended = OBSERVATION_SPACE, ACTION_SPACE, True
 
     def __init__(
@@ -159,6 +159,25 @@ class TMazeEnv(NumberedEnv):
         self.facts = maze_facts(self.seeds, np.array([self.episode]), *self.rules)
         self.asked, self.length = self.facts.cues[0, -self.forks:], int(self.facts.length[0])
         self.t, self.x, self.y, self.fork, self.ended = 0, 0, 0, 0, False
+
+    def shown(self) -> int: # 0: none
+        "The cue that is seen now."
+        return int(self.facts.cues[0] @ (self.facts.steps[0] == self.t))
+
+    def _observe(self):
+        at_fork = self.x == self.length and self.fork < self.forks
+        hiss = noise(self.facts.key, np.array([self.t]))[0]
+        return np.array([self.y, self.shown(), at_fork, hiss], dtype=np.float32)
+
+    def _info(self):
+        clue = told(self.asked[None], self.numbered)[0]
+        return {'clue': int(clue), 'corridor_length': self.length}
+    def render(self, cell: int = 12, columns: int = 25): return maze_picture(self, cell, columns)
+
+# %% ../../../nbs/envs/tmaze/task.ipynb #c024s
+class TMazeEnv(MazeEpisode):
+    "The passive T-Maze (after Ni et al. 2023), one episode at a time."
+    metadata = {'render_modes': ['rgb_array'], 'render_fps': 8}
 
     def step(self, action: int):
         """Move one cell; a turn at the last fork ends the episode.
@@ -179,40 +198,23 @@ class TMazeEnv(NumberedEnv):
         self.ended = terminated or truncated
         return self._observe(), reward, terminated, truncated, self._info()
 
-    def shown(self) -> int: # 0: none
-        "The cue that is seen now."
-        return int(self.facts.cues[0] @ (self.facts.steps[0] == self.t))
-
-    def _observe(self):
-        at_fork = self.x == self.length and self.fork < self.forks
-        hiss = noise(self.facts.key, np.array([self.t]))[0]
-        return np.array([self.y, self.shown(), at_fork, hiss], dtype=np.float32)
-    def _info(self):
-        clue = told(self.asked[None], self.numbered)[0]
-        return {'clue': int(clue), 'corridor_length': self.length}
-    def render(self, cell: int = 12, columns: int = 25): return maze_picture(self, cell, columns)
-
 # %% ../../../nbs/envs/tmaze/task.ipynb #c038
 class TMazeVectorEnv(NumpyVectorEnv):
     "T-Mazes side by side in numpy; row i of `reset(seed=s)` is `TMazeEnv` with seed s + i."
-
     def __init__(
         self,
         num_envs: int,  # rows
         corridor_length: int | tuple[int, int],  # cells to the junction; a pair is a range
         autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,  # DISABLED: ended rows are frozen
-        balanced: bool = False,  # cues by turns; see `maze_facts`
-        numbered: bool = False,  # infos tell the cues as a number; see `told`
-        forks: int = 1,  # cues that count
-        updates: int | tuple[int, int] = 0,  # further cues on the way; a pair is a range
+        balanced: bool = False, numbered: bool = False,  # see `maze_facts` and `told`
+        forks: int = 1, updates: int | tuple[int, int] = 0,  # cues that count, cues on the way
     ):
         super().__init__(num_envs, OBSERVATION_SPACE, ACTION_SPACE, autoreset_mode)
         self.rules = maze_rules(corridor_length, balanced, forks, updates)
         self.forks, self.numbered = forks, Flag()('numbered', numbered)
         self.x, self.y, self.fork, self.length = np.zeros((4, num_envs), dtype=np.int64)
         self.key = np.zeros(num_envs, dtype=np.uint64)
-        self.cues, self.steps = np.zeros(
-            (2, num_envs, forks + self.rules[-1][1]), dtype=np.int64)
+        self.cues, self.steps = np.zeros((2, num_envs, forks + self.rules[-1][1]), dtype=np.int64)
 
     def begin(self, rows):
         self.x[rows] = self.y[rows] = self.fork[rows] = 0
@@ -224,20 +226,18 @@ class TMazeVectorEnv(NumpyVectorEnv):
         asked = self.cues[np.arange(len(turn)), self.fork - self.forks]
         self.y = np.where(turn, turn, self.y)
         self.fork += turn != 0
-        self.x += MOVE_X[actions] * running
-        self.x = np.minimum(np.maximum(self.x, 0), self.length)
-        done = self.fork == self.forks
-        return (turn == asked)/self.forks, done, ~done & (self.t >= self.length + self.forks + 1)
+        self.x = np.clip(self.x + MOVE_X[actions] * running, 0, self.length)
+        done, late = self.fork == self.forks, self.t >= self.length + self.forks + 1
+        return (turn == asked)/self.forks, done, ~done & late
 
     def observe(self):
         shown = (self.cues * (self.steps == self.t[:, None])).sum(1)
         at_fork = (self.x == self.length) & (self.fork < self.forks)
-        columns = self.y, shown, at_fork, noise(self.key, self.t)
-        return np.stack(columns, axis=1).astype(np.float32)
+        return np.stack([self.y, shown, at_fork, noise(self.key, self.t)], 1).astype(np.float32)
 
     def tell(self):
-        clue = told(self.cues[:, -self.forks:], self.numbered)
-        return {'clue': clue, 'corridor_length': self.length}
+        return {'clue': told(self.cues[:, -self.forks:], self.numbered),
+                'corridor_length': self.length}
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c055
 ENV_ID = 'rate_nb/TMaze-v0'
@@ -263,6 +263,20 @@ class MazeTask(Task):
 def _length(name, value): return as_option(corridor_range(value))
 def _updates(name, value): return as_option(update_range(value))
 
+# %% ../../../nbs/envs/tmaze/task.ipynb #q013
+def corridors_within(
+    limit: int,  # steps to the timeout
+    forks: int, updates: int | tuple[int, int],  # see `maze_rules`
+) -> tuple[int, int]:  # shortest and longest, cells
+    "The corridors of a time limit. Raises ValueError if it is too short for so many cues."
+    forks = Whole(1, most=MOST_CUES)('forks', forks)
+    shortest = forks + update_range(updates)[1] # a step for each cue
+    longest = Whole(3)('limit', limit) - forks - 1
+    if longest < shortest:
+        raise ValueError(f"limit is {limit}, too short for forks={forks} and updates={updates}: "
+                         f"give {shortest + forks + 1} or more")
+    return shortest, longest
+
 # %% ../../../nbs/envs/tmaze/task.ipynb #c061
 @dataclass(frozen=True)
 class TMaze(MazeTask):
@@ -287,21 +301,15 @@ class TMaze(MazeTask):
         **options,  # balanced, numbered
     ) -> 'TMaze':
         "The task whose longest corridor has limit - forks - 1 cells."
+        ends = corridors_within(limit, forks, updates)
         fields = dict(forks=forks, updates=updates) | options
-        forks = Whole(1, most=MOST_CUES)('forks', forks)
-        shortest = forks + update_range(updates)[1] # a step for each cue
-        longest = Whole(3)('limit', limit) - forks - 1
-        if longest < shortest:
-            raise ValueError(f"limit is {limit}, too short for forks={forks} and "
-                             f"updates={updates}: give {shortest + forks + 1} or more")
-        return cls((shortest, longest) if Flag()('mixed', mixed) else longest, **fields)
+        return cls(ends if Flag()('mixed', mixed) else ends[1], **fields)
 
     @property
     def max_steps(self) -> int:
         return corridor_range(self.corridor_length)[1] + self.forks + 1
 
     def make_env(self, render_mode=None): return TMazeEnv(render_mode=render_mode, **self.options())
-
     def make_vector_env(self, num_envs: int, autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP
                        ) -> TMazeVectorEnv:
         return TMazeVectorEnv(num_envs, autoreset_mode=autoreset_mode, **self.options())
