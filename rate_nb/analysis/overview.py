@@ -32,6 +32,13 @@ from ..engine.verdicts import (
 
 # %% ../../nbs/analysis/overview.ipynb #c006
 SILENT = ('–', 'not reported', 'used, not compared')  # what `paper` says of what it has not
+TITLES = {'tmaze': 'T-Maze', 'tmaze_cues': 'T-Maze with several cues',
+          'ablations': 'Ablations on T-Maze',
+          'retrieval': 'Action Associative Retrieval',
+          'vizdoom': 'ViZDoom-Two-Colors', 'minigrid': 'Minigrid-Memory',
+          'memory_maze': 'Memory Maze', 'popgym': 'POPGym', 'mujoco': 'MuJoCo', 'atari': 'Atari',
+          'efficiency': 'Time, latency and memory'}  # studies in the order in which they are told
+DRAWN_IN = {'tmaze_cues': 'tmaze'}  # study -> whose reproduction draws it
 
 # %% ../../nbs/analysis/overview.ipynb #c006b
 @dataclass(frozen=True)
@@ -105,15 +112,6 @@ class StudyPage:
 
     @property
     def cost(self) -> str: return f'{self.hours:.1f} h' if self.runs else '–'
-
-# %% ../../nbs/analysis/overview.ipynb #c012b
-TITLES = {'tmaze': 'T-Maze', 'tmaze_cues': 'T-Maze with several cues',
-          'ablations': 'Ablations on T-Maze',
-          'retrieval': 'Action Associative Retrieval',
-          'vizdoom': 'ViZDoom-Two-Colors', 'minigrid': 'Minigrid-Memory',
-          'memory_maze': 'Memory Maze', 'popgym': 'POPGym', 'mujoco': 'MuJoCo', 'atari': 'Atari',
-          'efficiency': 'Time, latency and memory'}  # studies in the order in which they are told
-DRAWN_IN = {'tmaze_cues': 'tmaze'}  # study -> whose reproduction draws it
 
 # %% ../../nbs/analysis/overview.ipynb #c013
 def read_study(
