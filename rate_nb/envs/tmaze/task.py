@@ -141,24 +141,8 @@ def maze_picture(
 
 # %% ../../../nbs/envs/tmaze/task.ipynb #c024
 class MazeEpisode(NumberedEnv):
-    "An episode of the T-Maze: how it begins, and what it shows."
-    observation_space, action_space, ended = OBSERVATION_SPACE, ACTION_SPACE, True
-
-    def __init__(
-        self,
-        corridor_length: int | tuple[int, int],  # cells to the junction; a pair is a range
-        render_mode: str | None = None,  # 'rgb_array' or None
-        balanced: bool = False, numbered: bool = False,  # see `maze_facts` and `told`
-        forks: int = 1, updates: int | tuple[int, int] = 0,  # cues that count, cues on the way
-    ):
-        self.rules = maze_rules(corridor_length, balanced, forks, updates)
-        self.forks, self.numbered = forks, Flag()('numbered', numbered)
-        self.render_mode = Choice(('rgb_array',), optional=True)('render_mode', render_mode)
-
-    def _begin(self):
-        self.facts = maze_facts(self.seeds, np.array([self.episode]), *self.rules)
-        self.asked, self.length = self.facts.cues[0, -self.forks:], int(self.facts.length[0])
-        self.t, self.x, self.y, self.fork, self.ended = 0, 0, 0, 0, False
+    "What an episode of the T-Maze shows, from what `TMazeEnv` keeps."
+    observation_space, action_space = OBSERVATION_SPACE, ACTION_SPACE
 
     def shown(self) -> int: # 0: none
         "The cue that is seen now."
@@ -177,17 +161,30 @@ class MazeEpisode(NumberedEnv):
 # %% ../../../nbs/envs/tmaze/task.ipynb #c024s
 class TMazeEnv(MazeEpisode):
     "The passive T-Maze (after Ni et al. 2023), one episode at a time."
-    metadata = {'render_modes': ['rgb_array'], 'render_fps': 8}
+    metadata, ended = {'render_modes': ['rgb_array'], 'render_fps': 8}, True
+
+    def __init__(
+        self,
+        corridor_length: int | tuple[int, int],  # cells to the junction; a pair is a range
+        render_mode: str | None = None,  # 'rgb_array' or None
+        balanced: bool = False, numbered: bool = False,  # see `maze_facts` and `told`
+        forks: int = 1, updates: int | tuple[int, int] = 0,  # cues that count, cues on the way
+    ):
+        self.rules = maze_rules(corridor_length, balanced, forks, updates)
+        self.forks, self.numbered = forks, Flag()('numbered', numbered)
+        self.render_mode = Choice(('rgb_array',), optional=True)('render_mode', render_mode)
+
+    def _begin(self):
+        self.facts = maze_facts(self.seeds, np.array([self.episode]), *self.rules)
+        self.asked, self.length = self.facts.cues[0, -self.forks:], int(self.facts.length[0])
+        self.t, self.x, self.y, self.fork, self.ended = 0, 0, 0, 0, False
 
     def step(self, action: int):
-        """Move one cell; a turn at the last fork ends the episode.
-
-        Raises ResetNeeded after the end, and ValueError for an unknown action."""
+        "Move one cell; the last turn ends it. ResetNeeded after that; ValueError: unknown action."
         if self.ended: raise ResetNeeded("the episode has ended or not begun; call reset()")
         if not self.action_space.contains(action):
             raise ValueError(f"action is {action!r}; give 0 (right), 1 (up), 2 (left) or 3 (down)")
-        self.t += 1
-        reward = 0.
+        self.t, reward = self.t + 1, 0.
         if self.x == self.length and MOVE_Y[action]:
             self.y = int(MOVE_Y[action])
             reward = float(self.y == self.asked[self.fork])/self.forks
