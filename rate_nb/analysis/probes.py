@@ -22,6 +22,7 @@ from ..acting import Agent
 from ..core.checks import Choice, Number, Whole
 from ..core.spaces import actions_out, check_bounds, conform, say
 from ..engine.collection import collect
+from ..engine.fit import held_out_data
 from ..engine.maps import project
 from ..engine.measurements import measure_episodes
 from ..engine.recipes import Paths, Recipe, recipe_data, recipe_task
@@ -301,12 +302,15 @@ def loss_by_step(model: SequenceModel, # in evaluation mode
 
 # %% ../../nbs/analysis/probes.ipynb #c042
 def measure_loss_by_step(model: SequenceModel, recipe: Recipe, paths: Paths, *,
-                         windows: int, # how many; drawn from all whole ones of the training data
+                         windows: int, # how many; drawn from all whole ones
                         ) -> dict: # loss: of each of the `recipe.length` steps
     """How well actions are predicted at each step of a window.
 
+    In the episodes that the recipe holds out, or where it holds out none in its training data.
     Raises ValueError if no window of the data is as long as `recipe.length`."""
-    data = fit_to_model(recipe_data(recipe, paths, progress=False)[0], model)
+    data = (recipe_data(recipe, paths, progress=False)[0] if recipe.data.hold_out is None
+            else held_out_data(recipe, paths))
+    data = fit_to_model(data, model)
     windows = Whole(1, most=2**16)("windows", windows)
     whole = np.flatnonzero(data.lengths == recipe.length)
     if not len(whole):
