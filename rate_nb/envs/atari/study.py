@@ -53,6 +53,7 @@ def base(preset: Preset, game: str = "pong",
     encoder = STUDY.recipe("pretrained encoder", preset.name, game=game, fitted=fitted)
     return through_encoder(fields, encoder)
 
+# %% ../../../nbs/envs/atari/study.ipynb #c006m
 _STILL = dict(dropout=0., attention_dropout=0.)
 METHODS = {
     "RATE": Method("rate"), "DT": Method("dt"), "BC": Method("bc_mlp", base=longer(base)),
