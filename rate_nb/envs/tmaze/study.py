@@ -126,6 +126,7 @@ EXPERIMENTS = {
     "figure 5": Grid(FIGURE_5, play_at),
     "figure 2": Grid(("RATE", "DT"), _attention, lambda p: _trained(9), seeds=1),
     "long": Grid(("RATE",), _far),
+    "long, ELMUR": Grid(("ELMUR",), lambda p, run: _far(p, run, **_EVEN), shifted=1),
     "relatives": Grid(tuple(RELATIVES), _even("limits")),
     "memory": Grid(("RATE", "RMT"), _memory),
     "noise": [Grid(("RATE",), _noise("tokens")), Grid(("TrXL",), _noise("cache"))],
@@ -142,7 +143,6 @@ def _again(preset): return [preset.extra["again"]]
 
 _TEN = {}, dict(shifted=1), dict(shifted=2, seeds="few") # training seeds
 PLANNED = {
-    "long, ELMUR": Grid(("ELMUR",), lambda p, run: _far(p, run, **_EVEN), shifted=1),
     "figure 5, ten seeds": [Grid(("RATE", "RMT", "DT"), _even("limits"), _again, **seeds)
                             for seeds in _TEN],
     "figure 5, four seeds": [Grid(("TrXL",), _even("limits"), _again),
