@@ -207,7 +207,7 @@ FIGURES = (
     *(_ablation(f'Figure {number}') for number in range(18, 23)))
 
 # %% ../../nbs/analysis/overview.ipynb #c022
-_POOR = 'more seeds, and twice the iterations where that may help'
+_POOR = 'more than one seed of most ids'
 
 # %% ../../nbs/analysis/overview.ipynb #c022b
 TABLES = (
