@@ -299,7 +299,7 @@ def say_held(
         verdicts = ' '.join(f'*{verdict.capitalize()}*: {texts}.'
                             for verdict, texts in told.items() if texts)
         points.append(f'- [**{page.title}**]({page.notebook}){cost if page.runs else ""}. '
-                      f'{verdicts or "No rows."}')
+                      + (verdicts or ('Beyond the paper.' if page.runs else 'No rows.')))
     return '\n'.join(points)
 
 # %% ../../nbs/analysis/overview.ipynb #c034
