@@ -34,7 +34,7 @@ def stacks(preset: Preset, game: str, fitted: bool = False) -> dict: # fields of
                 data=DataSpec(preset.extra["labelled"], chunk=1), training=preset.extra["encoder"])
 
 def base(preset: Preset, game: str = "pong",
-         fitted: bool = False, # by the recipe that fits, in games that differ
+         fitted: bool = False, # by the second recipe
          pixels: bool = False, # of a fitted model: it learns to see, too
          times: int = 1, # as many iterations, of a fitted model
         ) -> dict: # fields of a recipe
@@ -117,7 +117,7 @@ def _columns(frame): # with the way of playing, where something was played
     return frame.assign(way=np.select([~frame["sample"].astype(bool), reset], WAYS[1:], WAYS[0]))
 
 # %% ../../../nbs/envs/atari/study.ipynb #c010f
-_COLD = dict(sample=True, temperature=0.5) # the way that is judged
+_COLD = dict(sample=True, temperature=0.5) # is judged
 
 def ask_fitted(preset: Preset, run: Run) -> list[Measurement]:
     "Held-out losses, and scores in several ways of playing."
