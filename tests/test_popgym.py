@@ -16,8 +16,8 @@ def test_settled_without_a_second_training(data):
 
 @pytest.mark.parametrize("data", ["good", "poor"])
 def test_under_trained(data):
-    "So is that of settings that are planned again, with more iterations."
-    runs = runs_of(STUDY.run(preset="laptop"), data)
+    "So is that of settings that are run again, with more iterations."
+    runs = runs_of(STUDY.run(preset="laptop"), data, ("",))
     found = runs[(runs.seed == 0) & (runs.standing == UNDER_TRAINED)]
     table = {(method, id) for method in MAIN for id in listed("under_trained", data, method)}
     assert table == set(zip(found.name, found.id, strict=True))
