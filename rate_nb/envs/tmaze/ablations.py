@@ -69,7 +69,8 @@ FACTORS = {
         "ReLU": {}, "leaky ReLU": dict(valve="ca2_leaky"),
         "GELU": dict(valve=f"{_HERE}:GeluValve"), "none": dict(valve=f"{_HERE}:PlainValve")},
         ("leaky ReLU", "GELU", "none")),
-    "curriculum": Factor("off", {"off": {}, "on": dict(curriculum=((200, 10), (400, 20)))}),
+    "curriculum": Factor("on", {"off": dict(curriculum=None), "on": {},
+                                "slower": dict(curriculum=((200, 10), (400, 20)))}, ("slower",)),
     "residual": Factor("single", {"single": {}, "double": dict(double_residual=True)}),
     "start tokens": Factor("different", {"different": {}, "equal": dict(same_start=True)}),
     "layers": Factor("2", _numbers("num_layers", 2, 1, 4), ("1", "4")),
@@ -95,12 +96,11 @@ def base(
 
 # %% ../../../nbs/envs/tmaze/ablations.ipynb #c016
 _START = TMAZE.preset("laptop")
-_DROPOUT = dict(dropout=0.1)
 _LAPTOP = replace(
-    _START, methods={}, seeds=4, train=replace(_START.train, iterations=600, learning_rate=2e-3),
-    model={size: _START.model[size] | _DROPOUT for size in ("rate", "rmt", "transformer")},
+    _START, methods={}, seeds=4,
+    model={size: _START.model[size] for size in ("rate", "rmt", "transformer")},
     test=dict(
-        limits=(9, 30, 90, 300, 900, 2400, 9600), episodes=100, balanced=True,
+        limits=(9, 30, 90, 300, 900, 2400, 9600), episodes=100,
         noise=(30, 90, 300), alphas=tuple(round(0.1*step, 1) for step in range(11))),
     extra=dict(trained=_START.extra["trained"], few=2, levels=None))
 _SMOKE = _LAPTOP.small(100, dict(limits=(9, 90), episodes=4, noise=(90,), alphas=(0., 0.1, 1.)),
@@ -124,7 +124,7 @@ def _grids(name): # of a factor
             Grid((factor.method,), play_at, settings(True), seeds="few")]
 
 def noisy(preset, run): # noise in the memory tokens
-    return [corridor("noise", limit, preset, part="tokens", alpha=alpha,
+    return [corridor("noise", limit, part="tokens", alpha=alpha,
                      episodes=preset.test["episodes"])
             for limit in preset.test["noise"] for alpha in preset.test["alphas"]]
 

@@ -37,7 +37,7 @@ def base(
 _START = ABLATIONS.preset("laptop")
 _LAPTOP = replace(
     _START, seeds=2, model=TMAZE.preset("laptop").model | _START.model,
-    train=replace(_START.train, iterations=1200),
+    train=replace(_START.train, iterations=1200, curriculum=None),
     methods=dict.fromkeys(("BC-LSTM", "DGRU"), dict(iterations=4800)),
     test=dict(limits=(30, 90, 300, 900), updates=(0, 1, 3, 10), episodes=64),
     extra=dict(trained=30, learned=(0, 3), forks=(2, 4, 6), tokens=(1, 20), few=4,

@@ -20,7 +20,6 @@ def _valve(valve): return Method("rate", dict(valve=valve))
 
 METHODS = {
     "RATE": Method("rate"),
-    "RATE, detached": Method("rate", training=dict(bptt=1, update="segment")),
     "RATE, as the reference": Method("rate", training=SEGMENTWISE),
     "RMT": Method("rmt"), "TrXL": Method("trxl"), "DT": Method("dt"),
     "OracleDT": Method("oracle_dt", base=lambda p, **more: base(p, numbered=True, **more)),
@@ -30,7 +29,7 @@ METHODS = {
     **RELATIVES}
 
 TABLE_5 = ("OracleDT", "RATE", "DT")
-FIGURE_5 = ("RATE", "RATE, detached", "RMT", "TrXL", "DT", "BC-LSTM")
+FIGURE_5 = ("RATE", "RMT", "TrXL", "DT", "BC-LSTM")
 VALVES = {"MRV-CA-2": "RATE", "MRV-CA-1": "CA-1", "MRV-G": "Gate", "MRV-GRU": "GRU",
           "MRV-LSTM": "LSTM"}
 TABLE_6 = VALVES | {"none": "RMT"}
@@ -41,113 +40,112 @@ _TABLE_8 = Published("T-Maze")
 def _trained(*limits, **training): # settings
     return [dict(trained=limit, **training) for limit in limits]
 
+def _staged(*limits): # longer corridors
+    return [dict(trained=limit, batch_size=32, curriculum=((150, limit//3), (300, 2*limit//3)))
+            for limit in limits]
+
 _MEMORY, _FFN = dict(memory_tokens=5), dict(skip_ffn=False, d_inner=64)
-_OTHERS, _SLOW = OTHERS | dict(bc_lstm=dict(d_model=64)), dict(iterations=2400)
-_CHEAP = [name for name in RELATIVES if name not in ("DMamba", "LSDT", "ELMUR")]
+_OTHERS, _STEADY = OTHERS | dict(bc_lstm=dict(d_model=64)), dict(learning_rate=1e-3)
+_LONG = _STEADY | dict(iterations=2400)
+_COSTLY = dict.fromkeys(("DMamba", "LSDT", "ELMUR"),
+                        _STEADY | dict(iterations=800, curriculum=None))
 _TEST = dict(limits=(9, 30, 90, 150, 300, 600, 900, 1200, 2400, 4800, 9600), episodes=100,
-             balanced=False, told=(90, 480, 900), long=((100_000, 4, 100), (1_000_000, 1, 20)))
+             told=(90, 480, 900), long=((100_000, 4, 100), (1_000_000, 1, 20)))
 _LAPTOP = Preset(
-    DataSpec(6000), sizes(LAPTOP, dict(rate=_MEMORY, rmt=_MEMORY, transformer={}), **_OTHERS),
-    TrainingConfig(iterations=800), _TEST | dict(memory=900), seeds=4, jobs=2,
-    methods={name: _SLOW for name in ("RATE, detached", "BC-LSTM", *_CHEAP)} | {
-        "RATE, as the reference": dict(iterations=19_000)},
-    extra=dict(trained=30, short=_trained(30, 9), long=_trained(90, 150, batch_size=32),
-               long_rate=_trained(90, 150, batch_size=32, **_SLOW), few=2, one=1,
-               again=dict(iterations=600, learning_rate=2e-3, dropout=0.1)))
+    DataSpec(6000), sizes(LAPTOP | dict(dropout=0.1),
+                          dict(rate=_MEMORY, rmt=_MEMORY, transformer={}), **_OTHERS),
+    TrainingConfig(iterations=600, learning_rate=2e-3, curriculum=((100, 10), (200, 20))),
+    _TEST | dict(memory=900), seeds=4, jobs=2,
+    methods=dict.fromkeys(RELATIVES, _LONG | dict(curriculum=None)) | _COSTLY | {
+        "BC-LSTM": _LONG, "RATE, as the reference": _STEADY | dict(iterations=19_000)},
+    extra=dict(trained=30, short=[*_trained(9), *_staged(90, 150)], long=_staged(300, 600, 900),
+               few=2, one=1))
 _PAPER = Preset(
     DataSpec(6000), sizes(
         _TABLE_8.model(double_residual=True, tanh_action=True, head_bias=False),
         dict(rate=_TABLE_8.memory("memory_tokens"), transformer=_FFN,
              rmt=_FFN | dict(memory_tokens=10, same_start=True)), **_OTHERS),
     _TABLE_8.training(6000, warmup=1000), _TEST | dict(memory=9600), seeds=4,
-    extra=dict(trained=150, short=_trained(150, 9, 30, 90, 300, 600, 900), long=[], long_rate=[],
-               few=4, one=4, again={}))
+    extra=dict(trained=150, short=_trained(9, 30, 90), long=_trained(300, 600, 900), few=2, one=4))
 _SMOKE = _LAPTOP.small(
     100, dict(limits=(9, 30), told=(9,), episodes=10, long=((60, 1, 4),), memory=30), batch_size=16,
-    trained=9, short=_trained(9), long=_trained(30), long_rate=_trained(30, iterations=8), few=1,
-    again={})
+    trained=9, short=_trained(15), long=_trained(30), few=1)
 
 # %% ../../../nbs/envs/tmaze/study.ipynb #c012
 def base(preset: Preset,
          trained: int | None = None, # T of the training corridors; None: the preset's
          numbered: bool = False, # as an oracle needs its cues
-         dropout: float | None = None, # of transformers; None: the preset's
          **training, # of the TrainingConfig
         ) -> dict: # fields of a recipe
     "Raises ValueError for a limit that three segments cannot make up."
     limit = preset.extra["trained"] if trained is None else trained
-    changed = {} if dropout is None else dict.fromkeys(("rate", "rmt", "transformer"),
-                                                       dict(dropout=dropout))
     return dict(task="tmaze", length=limit, training=replace(preset.train, **training),
-                model_options=thirds(limit), sizes=changed,
+                model_options=thirds(limit),
                 task_options=TMaze.for_limit(limit, mixed=True, numbered=numbered).options())
 
 # %% ../../../nbs/envs/tmaze/study.ipynb #c014
-_EVEN = dict(balanced=True, episodes=20) # as many cues of each kind
+_FEW = dict(episodes=20)
 
 def corridor(kind: str, # of measurement
              limit: int, # T of the test corridor
-             preset: Preset, # which says whether cues are balanced
              **options) -> Measurement:
-    "In corridors of a time limit; all models play the same episodes."
-    task = TMaze.for_limit(limit, balanced=preset.test["balanced"])
+    "In corridors of a time limit, half with either cue; all models play the same episodes."
+    task = TMaze.for_limit(limit, balanced=True)
     return Measurement(kind, task.options() | dict(seed=1_000_000) | options)
 
-def play_at(preset, run, limits="limits", **options) -> list[Measurement]:
+def play_at(preset, run, limits="limits") -> list[Measurement]:
     "How often does it succeed, at each test length?"
-    return [corridor("play", limit, preset, episodes=preset.test["episodes"], **options)
+    return [corridor("play", limit, episodes=preset.test["episodes"])
             for limit in preset.test[limits]]
 
-def _even(limits):
-    return lambda preset, run: play_at(preset, run, limits, balanced=True)
+def _told(preset, run): return play_at(preset, run, "told")
 
 def _attention(preset, run):
-    return [Measurement("attention", TMaze.for_limit(8).options() | dict(episodes=20))]
+    return [Measurement("attention", TMaze.for_limit(8).options() | _FEW)]
 
 def _far(preset, run, **options): # with fewer seeds
-    return [corridor("play", limit, preset, **dict(episodes=episodes) | options)
+    return [corridor("play", limit, **dict(episodes=episodes) | options)
             for limit, seeds, episodes in preset.test["long"] if run.number < seeds]
 
 def _memory(preset, run):
-    return [corridor("memory", preset.test["memory"], preset, episodes=40, seed=2_000_000)]
+    return [corridor("memory", preset.test["memory"], episodes=40, seed=2_000_000)]
 
 def _noise(part):
     def ask(preset, run):
         trained, episodes = preset.extra["trained"], preset.test["episodes"]
-        return [corridor("noise", limit, preset, part=part, alpha=alpha, episodes=episodes)
+        return [corridor("noise", limit, part=part, alpha=alpha, episodes=episodes)
                 for limit in (trained, 3*trained) for alpha in (0., 0.5, 1.)]
     return ask
 
 def _preservation(preset, run):
-    return [corridor("preservation", max(preset.test["limits"]), preset, **_EVEN)]
+    return [corridor("preservation", max(preset.test["limits"]), **_FEW)]
 
 # %% ../../../nbs/envs/tmaze/study.ipynb #c016
+_TEN = {}, dict(shifted=1), dict(shifted=2, seeds="few") # training seeds
+_PAIRS, _HEAT = ("RATE", "RMT", "DT"), ("RATE", "DT", "BC-LSTM", "RMT", "TrXL")
+
+def _short(preset): return preset.extra["short"]
+def _long(preset): return preset.extra["long"]
+def _plain(preset): return [dict(curriculum=None)]
+
 EXPERIMENTS = {
-    "figure 5": Grid(FIGURE_5, play_at),
+    "figure 5": [*(Grid(_PAIRS, play_at, **seeds) for seeds in _TEN),
+                 Grid(("TrXL", "BC-LSTM"), play_at)],
+    "without curriculum": [Grid(_PAIRS, play_at, _plain, **seeds) for seeds in _TEN],
     "figure 2": Grid(("RATE", "DT"), _attention, lambda p: _trained(9), seeds=1),
     "long": Grid(("RATE",), _far),
-    "long, ELMUR": Grid(("ELMUR",), lambda p, run: _far(p, run, **_EVEN), shifted=1),
-    "relatives": Grid(tuple(RELATIVES), _even("limits")),
+    "long, ELMUR": Grid(("ELMUR",), lambda p, run: _far(p, run, **_FEW), shifted=1),
+    "relatives": Grid(tuple(RELATIVES), play_at),
     "memory": Grid(("RATE", "RMT"), _memory),
     "noise": [Grid(("RATE",), _noise("tokens")), Grid(("TrXL",), _noise("cache"))],
-    "table 6": Grid(tuple(TABLE_6.values()), play_at, lambda p: [dict(model_size="rate")],
-                    seeds="few"),
-    "residual": Grid(("RATE, double residual",), play_at, seeds="few"),
-    "figure 6": [Grid(("RATE", "DT", "BC-LSTM"), play_at, lambda p: p.extra["short"], seeds="one"),
-                 Grid(("RATE",), play_at, lambda p: p.extra["long_rate"], seeds="one"),
-                 Grid(("DT", "BC-LSTM"), play_at, lambda p: p.extra["long"], seeds="one")],
-    "preservation": Grid(tuple(VALVES.values()), _preservation, seeds="few", shifted=1),
-    "table 5": Grid(TABLE_5, _even("told"), seeds="few", shifted=1)}
-
-def _again(preset): return [preset.extra["again"]]
-
-_TEN = {}, dict(shifted=1), dict(shifted=2, seeds="few") # training seeds
+    "table 6": Grid(tuple(TABLE_6.values()), play_at, lambda p: [dict(model_size="rate")]),
+    "residual": Grid(("RATE, double residual",), play_at),
+    "figure 6": Grid(_HEAT, play_at, _short, seeds="one"),
+    "preservation": Grid(tuple(VALVES.values()), _preservation),
+    "table 5": Grid(TABLE_5, _told)}
 PLANNED = {
-    "figure 5, ten seeds": [Grid(("RATE", "RMT", "DT"), _even("limits"), _again, **seeds)
-                            for seeds in _TEN],
-    "figure 5, four seeds": [Grid(("TrXL",), _even("limits"), _again),
-                             Grid(("BC-LSTM",), _even("limits"), shifted=2)],
-    "figure 5, as the reference": Grid(("RATE, as the reference",), _even("limits"))}
+    "figure 6, long": Grid(_HEAT, play_at, _long, seeds="one"),
+    "figure 5, as the reference": Grid(("RATE, as the reference",), play_at)}
 
 # %% ../../../nbs/envs/tmaze/study.ipynb #c018
 def _columns(frame): # with T of the test, and its multiple of the training's
@@ -174,7 +172,8 @@ def _claim_1(trained, tests, outside): # lengths
         Claim(f"1. RATE still works at T = {last:,}", "works", figure_5("RATE", limit=last),
               _WORKS),
         Claim(f"1. RATE works with its memory detached, as the reference trains it (T = {last:,})",
-              "works", figure_5("RATE, detached", limit=last), _WORKS),
+              "works", scores_of("figure 5, as the reference", "RATE, as the reference",
+                                 limit=last), _WORKS),
         *(Claim(f"1. {name} falls to 0.5 past its context", "0.50", figure_5(name), _CHANCE)
           for name in ("DT", "TrXL")),
         Claim("1. RMT lies between RATE and DT past the training length", "between",
@@ -182,7 +181,7 @@ def _claim_1(trained, tests, outside): # lengths
         *(_inside("figure 6", name, limit, tests, length=limit)
           for limit in (90, 150) for name in ("RATE", "BC-LSTM")),
         Claim("1. BC-LSTM falls to 0.5 when trained on T ≥ 600", "0.50",
-              scores_of("figure 6", "BC-LSTM", limit=600, length=600), _CHANCE)]
+              scores_of("figure 6, long", "BC-LSTM", limit=600, length=600), _CHANCE)]
 
 def _claims(preset): # 1, 2, 4 and 9, as far as they concern T-Maze
     trained, tests = preset.extra["trained"], preset.test["limits"]
