@@ -101,7 +101,7 @@ class Grid:
     ask: Callable[[Preset, Run], list[Measurement]]
     settings: Callable[[Preset], list[dict]] = lambda preset: [{}]
     seeds: str | int | None = None # a number, or its name in `extra`; None: the preset's
-    shifted: int = 0               # by how many times the number of seeds of the preset
+    shifted: int = 0               # by how many times its number of seeds
 
     def number(self, preset: Preset) -> int | None: # of seeds; None: all
         "Raises ValueError for more than the preset has."
@@ -117,8 +117,9 @@ class Grid:
              methods: list[str], # those that take part
             ) -> Iterator[tuple[int, Run]]: # seed and run
         "All combinations, seed by seed."
-        seeds = [seed + self.shifted*preset.seeds for seed in seeds]
-        for place, seed in enumerate(seeds[:self.number(preset)]):
+        number = self.number(preset)
+        shift = self.shifted*(preset.seeds if number is None else number)
+        for place, seed in enumerate(seed + shift for seed in seeds[:number]):
             for setting in self.settings(preset):
                 for method in self.methods:
                     if method in methods: yield seed, Run(method, setting, place)

@@ -89,7 +89,7 @@ def players(preset: str, paths=None) -> pd.DataFrame: # name, size, limit, retur
 
 # %% ../../../nbs/envs/minigrid/study.ipynb #c014
 FIGURE_7 = ("figure 7", "figure 7, more seeds")
-PLANNED = {FIGURE_7[1]: Grid(tuple(METHODS), play_at, seeds="more", shifted=1),
+PLANNED = {FIGURE_7[1]: Grid(tuple(METHODS), play_at, seeds="more", shifted=2),
            "long episodes": Grid(("RATE", "DT"), play_at, lambda preset: [dict(long=True)])}
 
 def _shares(results): # size -> RATE's return as a share of the expert's

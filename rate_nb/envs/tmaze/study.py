@@ -55,18 +55,18 @@ _LAPTOP = Preset(
     DataSpec(6000), sizes(LAPTOP | dict(dropout=0.1),
                           dict(rate=_MEMORY, rmt=_MEMORY, transformer={}), **_OTHERS),
     TrainingConfig(iterations=600, learning_rate=2e-3, curriculum=((100, 10), (200, 20))),
-    _TEST | dict(memory=900), seeds=4, jobs=2,
+    _TEST | dict(memory=900), seeds=10, jobs=2,
     methods=dict.fromkeys(RELATIVES, _LONG | dict(curriculum=None)) | _COSTLY | {
         "BC-LSTM": _LONG, "RATE, as the reference": _STEADY | dict(iterations=19_000)},
     extra=dict(trained=30, short=[*_trained(9), *_staged(90, 150)], long=_staged(300, 600, 900),
-               few=2, one=1))
+               few=4, one=1))
 _PAPER = Preset(
     DataSpec(6000), sizes(
         _TABLE_8.model(double_residual=True, tanh_action=True, head_bias=False),
         dict(rate=_TABLE_8.memory("memory_tokens"), transformer=_FFN,
              rmt=_FFN | dict(memory_tokens=10, same_start=True)), **_OTHERS),
     _TABLE_8.training(6000, warmup=1000), _TEST | dict(memory=9600), seeds=4,
-    extra=dict(trained=150, short=_trained(9, 30, 90), long=_trained(300, 600, 900), few=2, one=4))
+    extra=dict(trained=150, short=_trained(9, 30, 90), long=_trained(300, 600, 900), few=4, one=4))
 _SMOKE = _LAPTOP.small(
     100, dict(limits=(9, 30), told=(9,), episodes=10, long=((60, 1, 4),), memory=30), batch_size=16,
     trained=9, short=_trained(15), long=_trained(30), few=1)
@@ -121,31 +121,32 @@ def _preservation(preset, run):
     return [corridor("preservation", max(preset.test["limits"]), **_FEW)]
 
 # %% ../../../nbs/envs/tmaze/study.ipynb #c016
-_TEN = {}, dict(shifted=1), dict(shifted=2, seeds="few") # training seeds
 _PAIRS, _HEAT = ("RATE", "RMT", "DT"), ("RATE", "DT", "BC-LSTM", "RMT", "TrXL")
+
+def _few(methods, ask, settings=lambda preset: [{}], **seeds):
+    return Grid(methods, ask, settings, seeds="few", **seeds)
 
 def _short(preset): return preset.extra["short"]
 def _long(preset): return preset.extra["long"]
 def _plain(preset): return [dict(curriculum=None)]
 
 EXPERIMENTS = {
-    "figure 5": [*(Grid(_PAIRS, play_at, **seeds) for seeds in _TEN),
-                 Grid(("TrXL", "BC-LSTM"), play_at)],
-    "without curriculum": [Grid(_PAIRS, play_at, _plain, **seeds) for seeds in _TEN],
+    "figure 5": [Grid(_PAIRS, play_at), _few(("TrXL", "BC-LSTM"), play_at)],
+    "without curriculum": [Grid(_PAIRS, play_at, _plain), _few(("TrXL",), play_at, _plain)],
     "figure 2": Grid(("RATE", "DT"), _attention, lambda p: _trained(9), seeds=1),
-    "long": Grid(("RATE",), _far),
-    "long, ELMUR": Grid(("ELMUR",), lambda p, run: _far(p, run, **_FEW), shifted=1),
-    "relatives": Grid(tuple(RELATIVES), play_at),
-    "memory": Grid(("RATE", "RMT"), _memory),
-    "noise": [Grid(("RATE",), _noise("tokens")), Grid(("TrXL",), _noise("cache"))],
-    "table 6": Grid(tuple(TABLE_6.values()), play_at, lambda p: [dict(model_size="rate")]),
-    "residual": Grid(("RATE, double residual",), play_at),
+    "long": _few(("RATE",), _far),
+    "long, ELMUR": _few(("ELMUR",), lambda p, run: _far(p, run, **_FEW), shifted=1),
+    "relatives": _few(tuple(RELATIVES), play_at),
+    "memory": _few(("RATE", "RMT"), _memory),
+    "noise": [_few(("RATE",), _noise("tokens")), _few(("TrXL",), _noise("cache"))],
+    "table 6": _few(tuple(TABLE_6.values()), play_at, lambda p: [dict(model_size="rate")]),
+    "residual": _few(("RATE, double residual",), play_at),
     "figure 6": Grid(_HEAT, play_at, _short, seeds="one"),
-    "preservation": Grid(tuple(VALVES.values()), _preservation),
-    "table 5": Grid(TABLE_5, _told)}
+    "preservation": _few(tuple(VALVES.values()), _preservation),
+    "table 5": _few(TABLE_5, _told)}
 PLANNED = {
     "figure 6, long": Grid(_HEAT, play_at, _long, seeds="one"),
-    "figure 5, as the reference": Grid(("RATE, as the reference",), play_at)}
+    "figure 5, as the reference": _few(("RATE, as the reference",), play_at)}
 
 # %% ../../../nbs/envs/tmaze/study.ipynb #c018
 def _columns(frame): # with T of the test, and its multiple of the training's
