@@ -174,6 +174,7 @@ def say_parameters() -> str:
 # %% ../../nbs/analysis/overview.ipynb #c021
 _ABLATIONS = ('one of the ablations (memory tokens, valve heads, curriculum, K and N, '
               'feed-forward, layers, heads, width); planned')
+_SHORT = 'training corridors of 300, 600 and 900 steps; planned'
 _ablation = partial(Item, shows='an ablation', studies=('ablations',), missing=_ABLATIONS)
 
 # %% ../../nbs/analysis/overview.ipynb #c021b
@@ -189,14 +190,13 @@ FIGURES = (
          ('tmaze/fig5_success_by_length',),
          ('(T ≤ 30)', '1. RATE still', 'detached', '1. DT', '1. TrXL', '1. RMT')),
     Item('Figure 6', 'T-Maze: training × test length', ('tmaze',),
-         ('tmaze/fig6_train_by_test_length',), ('≤ 90', '≤ 150', '≥ 600'),
-         'training corridors of 300, 600 and 900 steps'),
+         ('tmaze/fig6_train_by_test_length',), ('≤ 90', '≤ 150', '≥ 600'), _SHORT),
     Item('Figure 7', 'Minigrid-Memory: return by size', ('minigrid',), ('minigrid/fig7_return',),
          ('5. ',)),
     Item('Figure 8', 'T-Maze, ViZDoom: noise in memory', ('tmaze', 'vizdoom'),
          ('tmaze/fig8_noise', 'vizdoom/fig8_noise'), ('2. ',)),
     Item('Figure 11', 'T-Maze: Figure 6 for other models', ('tmaze',),
-         missing='the other models learn from T ≤ 30 alone'),
+         ('tmaze/fig11_train_by_test_length',), missing=_SHORT),
     Item('Figure 12', 'Retrieval: recall through training', ('retrieval',),
          ('retrieval/fig12_probabilities', 'retrieval/fig12_sum'),
          ('RATE remembers', 'DT remembers', 'DT does not', 'DT\'s', 'RATE succeeds')),
