@@ -102,7 +102,9 @@ def standing(
 ) -> str:  # COUNTS, NOT_LEARNT, UNDER_TRAINED or NOT_TRIED
     "Whether a run takes part in verdicts."
     margin, share = Number(0)("margin", margin), Number(0)("share", share)
-    if fit.loss >= fit.constant: return NOT_LEARNT
+    if fit.loss >= fit.constant:
+        late = fit.doubled is not None and fit.doubled < fit.constant
+        return UNDER_TRAINED if late else NOT_LEARNT
     if fit.score >= fit.expert - margin: return COUNTS
     if fit.doubled is None: return NOT_TRIED
     return COUNTS if fit.gain < share else UNDER_TRAINED
@@ -114,7 +116,7 @@ def with_standing(
     longer: pd.DataFrame,  # keys, loss: after twice the iterations, of one seed; may be empty
     keys: list[str],  # columns that name a method and its setting
     margin: float = 0.02,  # as for `standing`
-) -> pd.DataFrame:  # the runs with their losses, and with gain, standing, settled
+) -> pd.DataFrame:  # the runs with their losses, and with doubled, gain, standing, settled
     "Which runs count. A run without a loss is left out."
     told = ["loss", "accuracy", "untrained", "constant"]
     runs = runs.merge(fits[[*keys, "seed", *told]], on=[*keys, "seed"])
@@ -122,6 +124,6 @@ def with_standing(
     found = [Fit(run.loss, run.untrained, run.constant, run.score, run.expert, doubled.get(key))
              for key, run in zip(runs[keys].itertuples(index=False, name=None), runs.itertuples())]
     alone = [standing(replace(fit, doubled=None), margin) for fit in found]
-    return runs.assign(gain=[fit.gain for fit in found],
+    return runs.assign(doubled=[fit.doubled for fit in found], gain=[fit.gain for fit in found],
                        standing=[standing(fit, margin) for fit in found],
                        settled=[word != NOT_TRIED for word in alone])

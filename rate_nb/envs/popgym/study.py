@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ...core.checks import Choice
-from ...engine.fit import COUNTS, with_standing
+from ...engine.fit import COUNTS, NOT_LEARNT, with_standing
 from ...engine.measurements import episode_scores
 from ...engine.results import Results
 from ...engine.study import (
@@ -124,13 +124,13 @@ def settings(data: str, *words: str, ids: Collection[str] = IDS, **more) -> Call
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c014c
 def listed(
-    standing: str,  # 'settled' or 'under_trained'
+    standing: str,  # 'settled', 'under_trained' or 'not_learnt'
     data: str, method: str,
 ) -> tuple[str, ...]:  # ids
-    "Where a first training needs no second one, or was too short, by the library's tables."
+    "Where a first training needs no second one, was too short or in vain, by three tables."
     Choice(('good', 'poor'))('data', data), Choice(MAIN)('method', method)
-    table = f"popgym_{Choice(('settled', 'under_trained'))('standing', standing)}"
-    return tuple(line['id'] for line in table_lines(table)
+    Choice(('settled', 'under_trained', 'not_learnt'))('standing', standing)
+    return tuple(line['id'] for line in table_lines(f'popgym_{standing}')
                  if (line['data'], line['name']) == (data, method))
 
 def again(data: str, times: int, ask: Callable, ids: Callable, *level: str,
@@ -145,7 +145,7 @@ def unsettled(data: str, method: str) -> list[str]: # ids
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c015
 _PARTS = {'': MAIN[:2], ', cloning': MAIN[2:]}
-_short = partial(listed, 'under_trained')
+_short, _in_vain = partial(listed, 'under_trained'), partial(listed, 'not_learnt')
 EXPERIMENTS = {
     **{f'{data}, {level.lower()}': Grid(MAIN, ask, settings(data, level), seeds='one')
        for data in ('good', 'poor') for level in LEVELS},
@@ -156,6 +156,7 @@ EXPERIMENTS = {
        for part, methods in _PARTS.items() for data in ('good', 'poor') for level in LEVELS},
     'poor longer': again('poor', 2, ask, _short),
     'poor longer doubled': again('poor', 4, asks('fit'), _short),
+    'poor doubled, not learnt': again('poor', 2, asks('fit'), _in_vain),
     'relatives': Grid(tuple(RELATIVES), ask, settings('good', ids=(
         'RepeatFirstMedium', 'RepeatPreviousMedium', 'CountRecallEasy')), seeds='one'),
     'own actions': Grid((OWN,), ask, settings('good', ids=(
@@ -248,8 +249,10 @@ def _counting(results, data, group, names, enough): # first runs; ids where all 
     runs = runs_of(results, data)
     if runs.empty: return runs, []
     begun = runs[(runs.seed == runs.seed.min()) & in_group(runs.id, group) & runs.name.isin(names)]
+    in_vain = (enough == 1) & (begun.standing == NOT_LEARNT) & begun.doubled.notna()
+    begun = begun.assign(judged=(begun.standing == COUNTS) | in_vain)
     ids = [id for id, part in begun.groupby('id', sort=False)
-           if len(part) == len(names) and (part.standing == COUNTS).all()]
+           if len(part) == len(names) and part.judged.all()]
     asked = in_group(pd.Series(results.study.preset(results.preset).extra['ids']), group).sum()
     return begun.set_index(['name', 'id']).returns, ids if len(ids) >= enough*asked else []
 
