@@ -1,7 +1,7 @@
 """What the POPGym study takes for granted is what its rows say."""
 
 import pytest
-from rate_nb.engine.fit import UNDER_TRAINED
+from rate_nb.engine.fit import NOT_LEARNT, UNDER_TRAINED
 from rate_nb.envs.popgym.package import IDS
 from rate_nb.envs.popgym.study import MAIN, STUDY, listed, runs_of, settled_by
 
@@ -20,6 +20,14 @@ def test_under_trained(data):
     runs = runs_of(STUDY.run(preset="laptop"), data, ("",))
     found = runs[(runs.seed == 0) & (runs.standing == UNDER_TRAINED)]
     table = {(method, id) for method in MAIN for id in listed("under_trained", data, method)}
+    assert table == set(zip(found.name, found.id, strict=True))
+
+
+def test_not_learnt():
+    "And that of settings where nothing is learned, tried again to see whether that takes time."
+    runs = runs_of(STUDY.run(preset="laptop"), "poor", ("",))
+    found = runs[runs.standing == NOT_LEARNT]
+    table = {(method, id) for method in MAIN for id in listed("not_learnt", "poor", method)}
     assert table == set(zip(found.name, found.id, strict=True))
 
 
