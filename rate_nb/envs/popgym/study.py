@@ -243,13 +243,13 @@ def published(id: str) -> dict[str, float]: # method -> mean return
     return dict(zip(lines.method, lines.return_mean, strict=True))
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c026a
-ENOUGH = 0.5  # of the ids: with fewer that count no difference is judged
+ENOUGH = 0.5  # of the ids: with fewer that are judged no difference is
 
-def _counting(results, data, group, names, enough): # first runs; ids where all count
+def _counting(results, data, group, names, enough): # first runs; ids where all are judged
     runs = runs_of(results, data)
     if runs.empty: return runs, []
     begun = runs[(runs.seed == runs.seed.min()) & in_group(runs.id, group) & runs.name.isin(names)]
-    in_vain = (enough == 1) & (begun.standing == NOT_LEARNT) & begun.doubled.notna()
+    in_vain = (begun.standing == NOT_LEARNT) & begun.doubled.notna()
     begun = begun.assign(judged=(begun.standing == COUNTS) | in_vain)
     ids = [id for id, part in begun.groupby('id', sort=False)
            if len(part) == len(names) and part.judged.all()]
@@ -263,7 +263,7 @@ def _seeds_of(results, name): # scores by id and seed, of good data
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c027
 def levels(data: str, group: str, *names: str) -> Callable[[Results], dict]:
-    "For a claim: the mean return of each method that counts at all ids of the group."
+    "For a claim: the mean return of each method that is judged at all ids of the group."
     def level(results, name):
         returns, ids = _counting(results, data, group, [name], 1)
         by_seed = _seeds_of(results, name)
@@ -273,7 +273,7 @@ def levels(data: str, group: str, *names: str) -> Callable[[Results], dict]:
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c027b
 def gaps(data: str, group: str, first: str, *others: str) -> Callable[[Results], dict]:
-    "For a claim: how far the first is above each other, at the ids at which both runs count."
+    "For a claim: how far the first is above each other, at the ids at which both are judged."
     def gap(results, name):
         returns, ids = _counting(results, data, group, [first, name], ENOUGH)
         if not ids: return None
