@@ -156,7 +156,8 @@ EXPERIMENTS = {
        for part, methods in _PARTS.items() for data in ('good', 'poor') for level in LEVELS},
     'poor longer': again('poor', 2, ask, _short),
     'poor longer doubled': again('poor', 4, asks('fit'), _short),
-    'poor doubled, not learnt': again('poor', 2, asks('fit'), _in_vain, methods=MAIN[:1]),
+    'poor doubled, not learnt': again('poor', 2, asks('fit'), _in_vain,
+                                      methods=MAIN[::3]),
     'relatives': Grid(tuple(RELATIVES), ask, settings('good', ids=(
         'RepeatFirstMedium', 'RepeatPreviousMedium', 'CountRecallEasy')), seeds='one'),
     'own actions': Grid((OWN,), ask, settings('good', ids=(
@@ -164,7 +165,7 @@ EXPERIMENTS = {
     'first third': Grid(('DT',), ask, settings('good', context='third', ids=(
         'RepeatFirstEasy', 'RepeatPreviousEasy', 'CountRecallEasy')), seeds='one')}
 PLANNED = {'poor doubled, not learnt, others': again('poor', 2, asks('fit'), _in_vain,
-                                                     methods=MAIN[1:])}
+                                                     methods=MAIN[1:3])}
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c015c
 def _played_by(agent): # of a task
