@@ -164,8 +164,8 @@ EXPERIMENTS = {
         'MultiarmedBanditEasy', 'MineSweeperEasy', 'BattleshipEasy')), seeds='one'),
     'first third': Grid(('DT',), ask, settings('good', context='third', ids=(
         'RepeatFirstEasy', 'RepeatPreviousEasy', 'CountRecallEasy')), seeds='one')}
-PLANNED = {'poor doubled, not learnt, others': again('poor', 2, asks('fit'), _in_vain,
-                                                     methods=MAIN[1:3])}
+PLANNED = {'poor doubled, others': again('poor', 2, asks('fit'), _in_vain,
+                                         methods=MAIN[1:3])}
 
 # %% ../../../nbs/envs/popgym/study.ipynb #c015c
 def _played_by(agent): # of a task

@@ -98,8 +98,6 @@ def play_at(preset, run, limits="limits") -> list[Measurement]:
     return [corridor("play", limit, episodes=preset.test["episodes"])
             for limit in preset.test[limits]]
 
-def _told(preset, run): return play_at(preset, run, "told")
-
 def _attention(preset, run):
     return [Measurement("attention", TMaze.for_limit(8).options() | _FEW)]
 
@@ -143,7 +141,7 @@ EXPERIMENTS = {
     "residual": _few(("RATE, double residual",), play_at),
     "figure 6": Grid(_HEAT, play_at, _short, seeds="one"),
     "preservation": _few(tuple(VALVES.values()), _preservation),
-    "table 5": _few(TABLE_5, _told)}
+    "table 5": _few(TABLE_5, lambda p, run: play_at(p, run, "told"))}
 PLANNED = {
     "figure 6, long": Grid(_HEAT, play_at, _long, seeds="one"),
     "figure 5, as the reference": _few(("RATE, as the reference",), play_at)}
