@@ -23,6 +23,14 @@ def test_under_trained(data):
     assert table == set(zip(found.name, found.id, strict=True))
 
 
+def test_still_short():
+    "And that of settings that twice the iterations leave short by little."
+    runs = runs_of(STUDY.run(preset="laptop"), "poor", ("", " longer"))
+    found = runs[(runs.standing == UNDER_TRAINED) & (runs.gain < 0.04)]
+    table = {(method, id) for method in MAIN for id in listed("still_short", "poor", method)}
+    assert table == set(zip(found.name, found.id, strict=True))
+
+
 def test_not_learnt():
     "And that of settings where nothing is learned, tried again to see whether that takes time."
     runs = runs_of(STUDY.run(preset="laptop"), "poor", ("",))
