@@ -66,7 +66,7 @@ _PAPER = Preset(
         dict(rate=_TABLE_8.memory("memory_tokens"), transformer=_FFN,
              rmt=_FFN | dict(memory_tokens=10, same_start=True)), **_OTHERS),
     _TABLE_8.training(6000, warmup=1000), _TEST | dict(memory=9600), seeds=4,
-    extra=dict(trained=150, short=_trained(9, 30, 90), long=_trained(300, 600, 900), few=4, one=4))
+    extra=dict(trained=150, short=_trained(9, 30, 90, 150), long=_trained(300, 600, 900), few=4, one=4))
 _SMOKE = _LAPTOP.small(
     100, dict(limits=(9, 30), told=(9,), episodes=10, long=((60, 1, 4),), memory=30), batch_size=16,
     trained=9, short=_trained(15), long=_trained(30), few=1)
@@ -136,12 +136,12 @@ EXPERIMENTS = {
     "long, ELMUR": _few(("ELMUR",), lambda p, run: _far(p, run, **_FEW), shifted=1),
     "relatives": _few(tuple(RELATIVES), play_at),
     "memory": _few(("RATE", "RMT"), _memory),
-    "noise": [_few(("RATE",), _noise("tokens")), _few(("TrXL",), _noise("cache"))],
+    "noise": [Grid(("RATE",), _noise("tokens")), _few(("TrXL",), _noise("cache"))],
     "table 6": _few(tuple(TABLE_6.values()), play_at, lambda p: [dict(model_size="rate")]),
     "residual": _few(("RATE, double residual",), play_at),
     "figure 6": Grid(_HEAT, play_at, _short, seeds="one"),
     "preservation": _few(tuple(VALVES.values()), _preservation),
-    "table 5": _few(TABLE_5, lambda p, run: play_at(p, run, "told"))}
+    "table 5": Grid(TABLE_5, lambda p, run: play_at(p, run, "told"))}
 PLANNED = {
     "figure 6, long": Grid(_HEAT, play_at, _long, seeds="one"),
     "figure 5, as the reference": _few(("RATE, as the reference",), play_at)}
