@@ -37,8 +37,8 @@ FLOORS = [line.split() for line in """
     training acting
     engine.imitation evaluation
     engine.attention engine.rendering engine.streams engine.style engine.vector engine.verdicts
-    engine.figures engine.power engine.rollouts engine.tasks engine.totals engine.workers
-    engine.maps engine.storage engine.worker_tasks
+    engine.figures engine.power engine.tasks engine.totals engine.workers
+    engine.maps engine.rollouts engine.storage engine.worker_tasks
     engine.rows
     engine.collection engine.minari
     engine.recipes

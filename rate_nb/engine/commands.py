@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['OPTION', 'MODEL_OPTION', 'TRAINING', 'AT_MOST', 'PICTURES', 'first_line', 'say_parameters', 'tasks', 'models',
            'short', 'collect', 'make_recipe', 'training_options', 'train', 'find_weights', 'task_to_play', 'play',
-           'Drawn', 'drawn', 'record', 'side_by_side']
+           'record', 'side_by_side']
 
 # %% ../../nbs/engine/commands.ipynb #c003
 import inspect
@@ -204,27 +204,12 @@ def play(place: str, # a file of save_model, or a folder with one model in it
           f"{played.lengths.max()}")
     if video: record(agent, found, min(episodes, 4), seed, Path(video))
 
-# %% ../../nbs/engine/commands.ipynb #c021v
-class Drawn:
-    "A task as `rollout_video` takes it, of single environments that draw."
-    def __init__(self, task): self.task = task
-    def __getattr__(self, name): return getattr(self.task, name)
-    def make_env(self): return self.task.make_env(render_mode="rgb_array")
-
-    def make_vector_env(self, num_envs: int, autoreset_mode):
-        "As the base class of all tasks makes them."
-        from rate_nb.engine.tasks import Task
-        return Task.make_vector_env(self, num_envs, autoreset_mode)
-
-def drawn(task): # a task that draws, if it can
-    "The task, or `Drawn` of it where its environments have a render mode."
-    return Drawn(task) if "render_mode" in inspect.signature(task.make_env).parameters else task
-
 # %% ../../nbs/engine/commands.ipynb #c022
 PICTURES = 200 # of a video, at most
 
 def record(agent, task, episodes: int, seed: int, path: Path) -> None:
     "Write a GIF of some episodes. Raises ValueError for a file of another kind."
+    from rate_nb.engine.rollouts import drawn
     from rate_nb.engine.style import save_video
     if path.suffix != ".gif": raise ValueError(f"video is {path.name!r}: give a name in .gif")
     every, videos, titles = -(-task.max_steps//PICTURES), [], []

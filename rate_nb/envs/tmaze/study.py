@@ -66,7 +66,8 @@ _PAPER = Preset(
         dict(rate=_TABLE_8.memory("memory_tokens"), transformer=_FFN,
              rmt=_FFN | dict(memory_tokens=10, same_start=True)), **_OTHERS),
     _TABLE_8.training(6000, warmup=1000), _TEST | dict(memory=9600), seeds=4,
-    extra=dict(trained=150, short=_trained(9, 30, 90, 150), long=_trained(300, 600, 900), few=4, one=4))
+    extra=dict(trained=150, short=_trained(9, 30, 90, 150), long=_trained(300, 600, 900),
+               few=4, one=4))
 _SMOKE = _LAPTOP.small(
     100, dict(limits=(9, 30), told=(9,), episodes=10, long=((60, 1, 4),), memory=30), batch_size=16,
     trained=9, short=_trained(15), long=_trained(30), few=1)
