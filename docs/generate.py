@@ -68,7 +68,7 @@ def extras_of(path: Path, root: Path) -> list[str]:
     needed = [extra for extra in offered if f"_{extra}_" in f"_{name}_"]
     code = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells
                      if cell.cell_type == "code")
-    tasks = re.findall(r"""(?:\btask=|make_task\()["'](\w+)["']""", code)
+    tasks = re.findall(r"""(?:\btask=|make_task\(|kept_task\()["'](\w+)["'/]""", code)
     needed += [extra for extra in dict.fromkeys(tasks) if extra in offered and extra not in needed]
     imported = set(re.findall(r"^\s*(?:from|import) (\w+)", code, re.MULTILINE))
     for package in sorted(imported):

@@ -892,7 +892,8 @@ INSIDE = set("""
     Twins cases_of measure_efficiency reader assumptions measure_preservation summary thirds
     judge_claim say_deciding say_number Judged StudyPage
     join_pictures draw_items Proportion Share
-    walk Walker draw_walk draw_walks
+    walk Walker draw_walk draw_walks NotedAgent Watched watch draw_look draw_looks step_through
+    kept_task Drawn drawn
     check_length check_options own_indices start_training TrainingRun
     Restarted
 """.split())
