@@ -198,7 +198,7 @@ FIGURES = (
     Item('Figure 11', 'T-Maze: Figure 6 for other models', ('tmaze',),
          ('tmaze/fig11_train_by_test_length',), missing=_SHORT),
     Item('Figure 12', 'Retrieval: recall through training', ('retrieval',),
-         ('retrieval/fig12_probabilities', 'retrieval/fig12_sum'),
+         ('retrieval/fig12_one_length', 'retrieval/fig12_probabilities'),
          ('RATE remembers', 'DT remembers', 'DT does not', 'DT\'s', 'RATE succeeds')),
     Item('Figure 13', 'T-Maze: noise mixed into the memory', ('ablations',),
          ('ablations/fig13_noise',), ('2. ', 'Figure 13')),
