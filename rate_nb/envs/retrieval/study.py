@@ -48,7 +48,7 @@ _LAPTOP = Preset(
     DataSpec(6000), _sizes(dict(memory_tokens=5), **LAPTOP, dropout=0., attention_dropout=0.),
     TrainingConfig(iterations=700, batch_size=16, learning_rate=2e-3),
     dict(every=20, recall=32, episodes=100, multiples=(1, 2, 10)), seeds=10, jobs=2,
-    extra=dict(length=90, shortest=2, controls=1,
+    extra=dict(length=90, shortest=2, controls=3,
                longer=TrainingConfig(iterations=2100, batch_size=16, learning_rate=1e-3)))
 _PAPER = Preset(
     DataSpec(6000), _sizes(dict(memory_tokens=5, valve_heads=4, same_start=True), d_model=64,
@@ -59,7 +59,7 @@ _PAPER = Preset(
     _LAPTOP.test | dict(every=250, recall=100), seeds=10,
     extra=dict(length=90, shortest=90, controls=3))
 _SMOKE = _LAPTOP.small(100, dict(every=2, recall=8, episodes=10, multiples=(1, 2)), seeds=2,
-                       length=9)
+                       length=9, controls=1)
 
 # %% ../../../nbs/envs/retrieval/study.ipynb #c010
 def play_at(preset, run=None) -> list[Measurement]:
