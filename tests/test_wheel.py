@@ -255,5 +255,5 @@ def test_a_named_folder_holds_what_it_holds(bin, tmp_path):
 def test_packed_models_play_from_the_wheel(bin, tmp_path):
     told = call(bin/"rate-nb", "verify", cwd=tmp_path)
     played = re.findall(r"(\d+) answers of packed models, played again: (equal|within)", told)
-    assert sum(int(number) for number, _ in played) == 8 and "nothing is wrong" in told
+    assert sum(int(number) for number, _ in played) == 76 and "nothing is wrong" in told
     assert not list(tmp_path.iterdir())
