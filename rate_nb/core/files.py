@@ -44,10 +44,12 @@ def write_json(
     content: dict,  # what JSON can hold
     sealed: bool = False,  # with a checksum, as the entry 'checksum'
 ) -> None:
-    "Write a JSON file whole or not at all."
+    "Write a JSON file whole or not at all, with a line for each entry."
     if sealed: content = content | {'checksum': checksum(json.loads(json.dumps(content)))}
+    lines = (json.dumps({key: value}, separators=(',', ': '))[1:-1]
+             for key, value in content.items())
     with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding='utf-8')
+        temporary.write_text('{\n ' + ',\n '.join(lines) + '\n}', encoding='utf-8')
 
 # %% ../../nbs/core/files.ipynb #c017
 def parse_json(

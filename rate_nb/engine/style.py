@@ -135,6 +135,10 @@ def say_title(
     return seen if whole else f'{drawn} ({preset})'
 
 # %% ../../nbs/engine/style.ipynb #c048x
+def _with_fewer_colours(path): # a PNG with 256, which takes a third of the bytes
+    with Image.open(path) as picture: fewer = picture.convert('RGB').quantize(256)
+    fewer.save(path, 'PNG', optimize=True)
+
 def save_figure(
     fig: Figure,
     folder: str | Path,  # created when missing
@@ -154,6 +158,7 @@ def save_figure(
         with written_whole(path) as temporary:
             fig.savefig(temporary, format=suffix, dpi=150, bbox_inches='tight',
                         metadata=dates.get(suffix))
+            if suffix == 'png': _with_fewer_colours(temporary)
     return paths
 
 # %% ../../nbs/engine/style.ipynb #jp02
