@@ -144,7 +144,7 @@ def sliders(draw: Callable, # called with the sliders' values by name
         draw(**values)
         plt.show()
     return ipywidgets.interactive(again, **{
-        name: kinds[type(start)](start, low, high, continuous_update=False)
+        name: kinds[type(start)](start, min=low, max=high, continuous_update=False)
         for name, (start, low, high) in ranges.items()})
 
 # %% ../../nbs/analysis/walks.ipynb #c019
