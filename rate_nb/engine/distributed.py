@@ -16,6 +16,7 @@ from datetime import timedelta
 
 import numpy as np
 import torch
+import torch.distributed.nn.functional # its defaults would keep a group that is there alive
 from accelerate import Accelerator
 from accelerate.utils import (DynamoBackend, InitProcessGroupKwargs, broadcast,
                               broadcast_object_list, convert_to_fp32, gather_object)
@@ -72,7 +73,7 @@ def check_settings(accelerator: Accelerator) -> None:
                          f"ACCELERATE_TORCH_DEVICE, or none ({_first_line(error)})") from None
 
 # %% ../../nbs/engine/distributed.ipynb #d024
-@atexit.register # a group that Python takes apart by itself may abort a process that is done
+@atexit.register # threads of a group that outlive Python may abort a process that is done
 def _leave_group():
     if torch.distributed.is_initialized(): torch.distributed.destroy_process_group()
 
