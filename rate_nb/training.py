@@ -41,7 +41,7 @@ def trajectory_losses(model: SequenceModel,
                       through: Callable | None = None, # computes a segment; None: the model itself
                       of_all: Tensor | None = None, # steps of all trajectories, if these are a part
                      ) -> Iterator[Tensor]: # () each; their sum ("mean": each) is a loss a step
-    """The loss of a batch in pieces of `bptt` segments, between which no gradient flows.
+    """The loss of a batch in chunks of `bptt` segments, between which no gradient flows.
 
     Where processes share a batch out, their losses add up to that of the batch; a process with
     nothing left to read gets zeros. Raises ValueError for a batch of padding."""
@@ -56,11 +56,11 @@ def trajectory_losses(model: SequenceModel,
     def cut(number, memory): return memory if number % bptt else detached(memory)
     reading = model.read(trajectory, cut, drop_ended=True, through=through)
     for first in range(0, len(steps), bptt):
-        losses, piece = [lengths.new_zeros((), dtype=torch.float)], steps[first:first + bptt]
-        for of_segment, (segment, output) in zip(piece, reading):
+        losses, chunk = [lengths.new_zeros((), dtype=torch.float)], steps[first:first + bptt]
+        for of_segment, (segment, output) in zip(chunk, reading):
             share = segment.mask.sum() / (of_segment if segment_loss else sum(steps))
             losses.append(model.loss(output, segment) * share)
-        yield sum(losses) / (len(piece) if segment_loss else 1)
+        yield sum(losses) / (len(chunk) if segment_loss else 1)
 
 def _steps_in_segments(lengths, segment_length): # real steps in each segment, of all trajectories
     starts = range(0, int(lengths.max()), segment_length)

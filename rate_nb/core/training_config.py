@@ -8,6 +8,7 @@ __all__ = ['SCHEDULES', 'TrainingConfig']
 # %% ../../nbs/core/training_config.ipynb #c003
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .checks import Choice, Number, Whole, check_fields
 
@@ -27,8 +28,12 @@ def _stages(name, value): # a rule for `check_fields`
     pairs = isinstance(value, (tuple, list)) and all(
         isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in value)
     if not pairs: raise TypeError(f"{name} is {value!r}: give pairs (iteration, steps), or None")
-    return tuple(tuple(Whole(1)(f"an iteration or number of steps in {name}", number)
-                       for number in pair) for pair in value)
+    stages = tuple(tuple(Whole(1)(f"an iteration or number of steps in {name}", number)
+                         for number in pair) for pair in value)
+    if any(later <= until for (until, _), (later, _) in pairwise(stages)):
+        raise ValueError(f"{name} is {value!r}: give its iterations in rising order, or a stage "
+                         "never comes")
+    return stages
 
 _RULES = dict(iterations=Whole(1), batch_size=Whole(1), learning_rate=Number(above=0),
               betas=_two_betas, weight_decay=Number(0, most=1e6), max_grad_norm=Number(above=0),

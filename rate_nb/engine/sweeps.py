@@ -252,10 +252,12 @@ def _attempt(entries, names, paths, jobs, backend, progress): # those that faile
             show()
     return failed
 
+def _may_succeed(why): return not why.startswith("ValueError:") # an input is wrong, and stays so
+
 def _say_failures(failed, number):
     lines = [f"{recipe.name}, seed {recipe.seed} ({recipe.key}): {why}"
              for (recipe, _), why in failed]
-    return "\n".join([f"{len(failed)} of {number} runs failed twice. The others are in the results "
+    return "\n".join([f"{len(failed)} of {number} runs failed. The others are in the results "
                       "store; the same call tries these again:", *lines])
 
 # %% ../../nbs/engine/sweeps.ipynb #sw52
@@ -269,8 +271,8 @@ def sweep(plan: list[tuple[Recipe, list[Measurement]]], # what to run, in this o
 
     Raises ValueError for a name or an option that does not exist, or that other processes would
     not find, and for uncommitted code as `run` does, before any run begins; RuntimeError, when
-    all others have ended, for runs that failed twice; ConnectionError when a cluster does not
-    answer, ImportError without Ray."""
+    all others have ended, for runs that failed twice, or once by a ValueError; ConnectionError
+    when a cluster does not answer, ImportError without Ray."""
     progress, backend = Flag()("progress", progress), Choice(BACKENDS)("backend", backend)
     jobs, plan = Whole(1, most=2**16)("jobs", jobs), list(plan)
     todo = [entry for entry in _merged(plan) if unanswered(*entry, paths) != []]
@@ -282,7 +284,9 @@ def sweep(plan: list[tuple[Recipe, list[Measurement]]], # what to run, in this o
             check_committed(paths.results, recipe.preset)
         how = names, paths, jobs, backend, progress
         failed = _attempt(todo, *how)
-        if failed: failed = _attempt([entry for entry, _ in failed], *how)
+        again = [entry for entry, why in failed if _may_succeed(why)]
+        failed = [each for each in failed if each[0] not in again]
+        if again: failed += _attempt(again, *how)
         if failed: raise RuntimeError(_say_failures(failed, len(todo)))
     return [read_row(paths.row(recipe)) for recipe, _ in plan]
 
