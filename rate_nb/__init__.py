@@ -18,6 +18,7 @@ models
     model_names      the names that it knows
     register_model   make a model of your own known by name
     save_model, load_model  whole models; load_weights fills one that you have built
+    load_kept        a trained model that came with the package
 
 training and playing
     TrainingConfig   all choices of the training loop
@@ -47,6 +48,7 @@ if _TYPE_CHECKING:  # for editors and static checkers
     from .engine.collection import collect, get_dataset
     from .engine.imitation import imitation_scores
     from .engine.minari import from_minari, to_minari
+    from .engine.model_cards import load_kept
     from .engine.recipes import DataSpec, Measurement, Paths, Recipe
     from .engine.rollouts import rollout_video
     from .engine.runs import run
@@ -66,6 +68,7 @@ _PLACES = {
     "engine.collection": "collect get_dataset",
     "engine.imitation": "imitation_scores",
     "engine.minari": "from_minari to_minari",
+    "engine.model_cards": "load_kept",
     "engine.recipes": "DataSpec Measurement Paths Recipe",
     "engine.rollouts": "rollout_video",
     "engine.runs": "run",
