@@ -185,11 +185,14 @@ def advice(default: str, found: dict[str, list[str]]) -> str: # word -> levels
     if found["level"]: return f"{default}; no different: {', '.join(found['level'])}"
     return f"keep {default}" if found["worse"] else "undecided"
 
+def _by_word(part): # word -> levels of a factor
+    return {word: part.level[part.effect == word].tolist() for word in WORDS}
+
 def recommendations(results: Results) -> pd.DataFrame: # factor, default, WORDS, choose
     "A line for each factor that was run."
     lines, table = [], effects(results)
     for name, part in table.groupby("factor", sort=False) if len(table) else ():
-        found = {word: part.level[part.effect == word].tolist() for word in WORDS}
+        found = _by_word(part)
         default = FACTORS[name].default
         lines.append(dict(factor=name, default=default)
                      | {word: ", ".join(levels) for word, levels in found.items()}
@@ -201,14 +204,13 @@ def say_factor(table: pd.DataFrame, # of `effects`
                factor: str) -> str: # a key of FACTORS
     "What its levels came to, in a few words; only its name where none but the default was run."
     if not len(table): return factor
-    part = table[table.factor == factor]
-    found = {word: ", ".join(part.level[part.effect == word]) for word in WORDS}
-    told = "; ".join(f"{levels} {word}" for word, levels in found.items() if levels)
+    found = _by_word(table[table.factor == factor])
+    told = "; ".join(f"{', '.join(levels)} {word}" for word, levels in found.items() if levels)
     return f"{factor}: {told}" if told else factor
 
 # %% ../../../nbs/envs/tmaze/ablations.ipynb #c038
 _NONE = "no published numbers at hand"
-_CHANCE, _WORKS = Within(0.4, 0.6, step=0.01), Within(0.9, step=0.01)
+_CHANCE, _WORKS = Within(0.4, 0.6, step=0.01), Within(REMEMBERS, step=0.01)
 
 def same(scores: dict[str, pd.DataFrame]) -> list[Check]:
     "A rule: each other score differs from the first by the margin at most."
