@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import time
 import venv
 import zipfile
 from pathlib import Path
@@ -102,13 +101,13 @@ def test_an_index_takes_both(built):
 
 # ---- what it does ----
 
-def test_import_is_instant_and_from_there(bin, tmp_path):
-    code = ("import sys, time; start = time.perf_counter(); import rate_nb; "
-            "print(time.perf_counter() - start, 'torch' in sys.modules, rate_nb.__file__)\n"
-            "print(*sys.path, sep='\\n')")
-    first, *searched = python(bin, tmp_path, code).splitlines()
-    seconds, torch, file = first.split(maxsplit=2)
-    assert float(seconds) < 0.5 and torch == "False"
+def test_import_loads_nothing_else_and_from_there(bin, tmp_path):
+    "Nothing but a few modules of Python itself: no torch, no numpy, so it takes no time."
+    code = ("import sys; before = set(sys.modules); import rate_nb; print(rate_nb.__file__)\n"
+            "print(*set(sys.modules) - before, '|', *sys.path, sep='\\n')")
+    file, *lines = python(bin, tmp_path, code).splitlines()
+    loaded, searched = lines[:lines.index("|")], lines[lines.index("|") + 1:]
+    assert {name.partition(".")[0] for name in loaded} - {"rate_nb"} <= set(sys.stdlib_module_names)
     assert Path(file).is_relative_to(bin.parent)
     assert str(ROOT) not in searched
 
@@ -169,12 +168,10 @@ def redrawn(request, bin, tmp_path_factory) -> tuple[str, Path]:
     code = ("import sys\nfrom papermill import execute_notebook\n"
             "execute_notebook(sys.argv[1], 'out.ipynb', kernel_name='python3', "
             "progress_bar=False)")
-    start = time.perf_counter()
     # kernels of this name are started by the environment's own Python
     call(bin/"python", "-c", "from ipykernel.kernelspec import install; install(prefix="
          f"{str(bin.parent)!r})", cwd=folder)
     call(bin/"python", "-c", code, notebook, cwd=folder)
-    assert time.perf_counter() - start < 120
     assert installed(bin) == before, "something was written among the installed files"
     return name, folder
 
