@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 from rate_nb.engine.measurements import find_measure
 from rate_nb.engine.recipes import Measurement, Paths, recipe_from
+from rate_nb.engine.rows import read_row
 
 BEFORE = json.loads((ROOT/"tests"/"rows_before.json").read_text(encoding="utf-8"))
 STUDIES = sorted({place["row"].split("/")[1] for place in BEFORE.values()})
@@ -30,7 +31,7 @@ def test_rows_survive(study):
     for place in BEFORE.values():
         path = ROOT/place["row"]
         if path.parent.parent.name != study: continue
-        row = json.loads(path.read_text(encoding="utf-8"))
+        row = read_row(path)
         recipe = recipe_from(row["recipe"])
         assert (Paths.under(ROOT).row(recipe), recipe.hash) == (path, row["hash"])
         assert digest(row["training"]) == place["training"]
