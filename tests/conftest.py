@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT/"docs"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["TQDM_DISABLE"] = "1"
@@ -23,6 +24,18 @@ def all_notebooks() -> list[Path]:
         for path in sorted((ROOT / "nbs").rglob("*.ipynb"))
         if not any(part[0] in "._" for part in path.relative_to(ROOT).parts)
     ]
+
+
+RUN_BY_PAPERMILL = [path for path in all_notebooks() if path.name.startswith("repro_")]
+
+
+def check_loaded(path: Path, loaded: set[str]) -> None:
+    "A notebook loads no simulator that its Colab cell would not install."
+    import generate
+    offered = generate.packages_of_extras(generate.read_settings(ROOT))
+    brought = set().union(*(offered[extra] for extra in generate.extras_of(path, ROOT)))
+    lacking = loaded & set().union(*offered.values()) - brought
+    assert not lacking, f"its Colab cell installs no extra with {', '.join(sorted(lacking))}"
 
 
 # what is no part of the repository, as `.gitignore` has it, and what is too large to copy

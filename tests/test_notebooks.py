@@ -1,16 +1,13 @@
 """Every notebook runs from top to bottom, as `nbdev_test` runs it, each in a process of its own,
-and loads no simulator that its Colab cell would not install."""
+and loads no simulator that its Colab cell would not install. Reproductions run in test_repro."""
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, all_notebooks, notebook_id
+from conftest import ROOT, RUN_BY_PAPERMILL, all_notebooks, check_loaded, notebook_id
 from nbdev.config import get_config
 from nbdev.doclinks import nbglob
-
-sys.path.insert(0, str(ROOT/"docs"))
-import generate
 
 RUN = """
 import sys
@@ -23,18 +20,17 @@ sys.exit(not passed)
 """
 
 
-@pytest.mark.parametrize("path", all_notebooks(), ids=notebook_id)
+ALONE = [path for path in all_notebooks() if path not in RUN_BY_PAPERMILL]  # not by test_repro
+
+
+@pytest.mark.parametrize("path", ALONE, ids=notebook_id)
 def test_notebook(path):
     command = [sys.executable, "-c", RUN, str(path), str(ROOT), get_config(path=ROOT).tst_flags]
     done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, (
         f"{notebook_id(path)} failed:\n{done.stdout[-1000:]}\n{done.stderr[-6000:]}"
     )
-    offered = generate.packages_of_extras(generate.read_settings(ROOT))
-    brought = set().union(*(offered[extra] for extra in generate.extras_of(path, ROOT)))
-    loaded = set(done.stdout.rsplit("loaded:", 1)[1].split())
-    lacking = loaded & set().union(*offered.values()) - brought
-    assert not lacking, f"its Colab cell installs no extra with {', '.join(sorted(lacking))}"
+    check_loaded(path, set(done.stdout.rsplit("loaded:", 1)[1].split()))
 
 
 def test_these_are_the_notebooks_of_nbdev_test():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import ROOT, notebook_id
+from conftest import ROOT, RUN_BY_PAPERMILL, check_loaded, notebook_id
 
 
 def store() -> dict:
@@ -16,14 +16,13 @@ def store() -> dict:
     return {path: path.stat().st_mtime_ns for path in (ROOT/"results").rglob("*") if path.is_file()}
 
 
-REPRO = sorted((ROOT/"nbs").glob("repro_*.ipynb"))
+TELL = "import sys\nprint('loaded:', *{name.partition('.')[0] for name in sys.modules})"
 
 
 def papermill(path: Path, tmp_path: Path, **parameters) -> subprocess.CompletedProcess:
     "Run a notebook as a reader does from the command line; its results go to `out`."
     command = [sys.executable, "-m", "papermill", str(path), str(tmp_path/path.name), "--cwd",
-               str(path.parent), "--kernel", "python3",
-               "--no-progress-bar"]
+               str(ROOT/"nbs"), "--kernel", "python3", "--no-progress-bar"]
     for name, value in (dict(preset="smoke", output_folder=str(tmp_path/"out"))
                         | parameters).items():
         command += ["-p", name, value]
@@ -31,17 +30,17 @@ def papermill(path: Path, tmp_path: Path, **parameters) -> subprocess.CompletedP
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
 
 
-@pytest.mark.parametrize("path", REPRO, ids=notebook_id)
+@pytest.mark.parametrize("path", RUN_BY_PAPERMILL, ids=notebook_id)
 def test_repro(path, tmp_path):
-    before, executed = store(), tmp_path/path.name
-    done = papermill(path, tmp_path)
+    before, executed, notebook = store(), tmp_path/path.name, nbformat.read(path, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(TELL))  # the last word of what it loaded
+    nbformat.write(notebook, executed)
+    done = papermill(executed, tmp_path)
     assert done.returncode == 0, f"{path.name} failed:\n{done.stderr[-6000:]}"
-    outputs = [
-        output
-        for cell in nbformat.read(executed, as_version=4).cells
-        for output in cell.get("outputs", [])
-    ]
+    cells = nbformat.read(executed, as_version=4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output.output_type == "error"]
+    check_loaded(path, set(outputs[-1].text.split()))
     assert list((tmp_path/"out").rglob("*.png")), f"{path.name} left no figure in its output folder"
     assert store() == before, (
         f"{path.name} at preset smoke changed results/, which holds committed results"
@@ -81,7 +80,7 @@ def test_single_values_are_lists_of_one(tmp_path):
     assert row.name.startswith("rate-s0-")
 
 
-@pytest.mark.parametrize("path", REPRO, ids=notebook_id)
+@pytest.mark.parametrize("path", RUN_BY_PAPERMILL, ids=notebook_id)
 def test_every_notebook_checks_its_parameters(path):
     "In the first cell that follows them, with no name left out."
     code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
