@@ -6,7 +6,7 @@
 __all__ = ['SILENT', 'TITLES', 'DRAWN_IN', 'FIGURES', 'TABLES', 'ITEMS', 'DRAWN', 'IN_PART', 'NOT_YET', 'ORDER', 'Judged',
            'say_deciding', 'judge_claim', 'StudyPage', 'read_study', 'read_all', 'Item', 'say_parameters', 'claims_of',
            'state_of', 'say_counts', 'say_number', 'seeds_of_lines', 'say_held', 'items_table', 'claims_table',
-           'draw_item', 'say_missing', 'draw_items']
+           'draw_item', 'say_missing', 'panels_of', 'draw_items']
 
 # %% ../../nbs/analysis/overview.ipynb #c003
 from collections.abc import Callable
@@ -172,10 +172,9 @@ def say_parameters() -> str:
                      for line in counts.itertuples())
 
 # %% ../../nbs/analysis/overview.ipynb #c021
-_VALVES = 'valve heads and activation; planned (which figure has them, we do not know)'
 _SHORT = 'training corridors of 300, 600 and 900 steps; planned'
 _ablation = partial(Item, shows='T-Maze: ablations of RATE', studies=('ablations',),
-                    pictures=('ablations/success_by_length',), missing=_VALVES)
+                    pictures=('ablations/success_by_length',))
 
 # %% ../../nbs/analysis/overview.ipynb #c021b
 FIGURES = (
@@ -202,7 +201,7 @@ FIGURES = (
          ('RATE remembers', 'DT remembers', 'DT does not', 'DT\'s', 'RATE succeeds')),
     Item('Figure 13', 'T-Maze: noise mixed into the memory', ('ablations',),
          ('ablations/fig13_noise',), ('2. ', 'Figure 13')),
-    _ablation('Figure 14', claims=('Figure 14',), missing=''), _ablation('Figure 16'),
+    _ablation('Figure 14', claims=('Figure 14',)), _ablation('Figure 16'),
     Item('Figure 17', 'T-Maze: success by valve', ('tmaze',), ('tmaze/table6_valves',), ('4. ',)),
     *(_ablation(f'Figure {number}') for number in range(18, 23)))
 
@@ -383,18 +382,29 @@ def say_missing(
                      for (state, missing), names in reasons.items())
 
 # %% ../../nbs/analysis/overview.ipynb #c039b
+def panels_of(
+    pages: dict[str, StudyPage],
+) -> list[Item]:
+    "What is drawn: items that show the same picture, for the same claims, share a panel."
+    together = {}
+    for item in ITEMS:
+        if state_of(item, pages)[0] != NOT_YET:
+            together.setdefault((item.shows, item.pictures, item.claims), []).append(item)
+    return [replace(first, name=', '.join([first.name, *(one.name.split()[1] for one in others)]))
+            for first, *others in together.values()]
+
+# %% ../../nbs/analysis/overview.ipynb #ov01
 def draw_items(
     pages: dict[str, StudyPage],
     columns: int = 5,
 ) -> Figure:
     "All figures and tables of the paper on one page."
-    columns = Whole(1, most=len(ITEMS))('columns', columns)
-    drawn = [item for item in ITEMS if state_of(item, pages)[0] != NOT_YET]
-    rows = max(1, -(-len(drawn)//columns))
+    columns, panels = Whole(1, most=len(ITEMS))('columns', columns), panels_of(pages)
+    rows = max(1, -(-len(panels)//columns))
     fig, axes = plt.subplots(rows, columns, figsize=(2.3*columns, 2.4*rows + 1), squeeze=False)
     fig.get_layout_engine().set(hspace=0.1) # marks below a picture, and the next title
     for ax in axes.flat: ax.axis('off')
-    for ax, item in zip(axes.flat, drawn, strict=False): draw_item(ax, item, pages)
+    for ax, item in zip(axes.flat, panels, strict=False): draw_item(ax, item, pages)
     handles = [plt.Line2D([], [], color=colour, linestyle='none', markersize=8,
                           marker=f'${mark}$', label=f'a claim, {verdict}')
                for verdict, (mark, colour) in VERDICTS.items() if verdict in ORDER]
