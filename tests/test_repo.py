@@ -7,11 +7,14 @@ import re
 import statistics
 import subprocess
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
+import generate
 import nbformat
 import pytest
 from conftest import ROOT, all_notebooks, notebook_id
+from packaging.specifiers import SpecifierSet
 from rate_nb.analysis import overview
 from rate_nb.engine.recipes import Paths
 from rate_nb.engine.study import find_study, study_names
@@ -247,6 +250,13 @@ print(*[name for name in {SIMULATORS} if name in sys.modules])
     )
     assert done.returncode == 0, done.stderr
     assert not done.stdout.strip(), f"loaded on import: {done.stdout}"
+
+
+def test_versions_take_the_oldest_python():
+    "What is installed would be on 3.11.0, too: Debian 12 has 3.11.2, on which pip searched forever."
+    wanted = {found.name: found.metadata["Requires-Python"] or "" for found in distributions()}
+    oldest = generate.read_settings(ROOT)["min_python"] + ".0"
+    assert not {name: want for name, want in wanted.items() if oldest not in SpecifierSet(want)}
 
 
 def test_constraints_pin_every_requirement():
