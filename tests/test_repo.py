@@ -253,7 +253,7 @@ print(*[name for name in {SIMULATORS} if name in sys.modules])
 
 
 def test_versions_take_the_oldest_python():
-    "What is installed would be on 3.11.0, too: Debian 12 has 3.11.2, on which pip searched forever."
+    "Debian 12 has Python 3.11.2, on which pip once searched for ever for a pin of 3.11.5."
     wanted = {found.name: found.metadata["Requires-Python"] or "" for found in distributions()}
     oldest = generate.read_settings(ROOT)["min_python"] + ".0"
     assert not {name: want for name, want in wanted.items() if oldest not in SpecifierSet(want)}
