@@ -230,10 +230,7 @@ ITEMS = FIGURES + TABLES
 DRAWN, IN_PART, NOT_YET = 'drawn', 'in part', 'not yet'
 
 # %% ../../nbs/analysis/overview.ipynb #c025b
-def claims_of(
-    item: Item,
-    pages: dict[str, StudyPage],
-) -> list[Judged]:
+def claims_of(item: Item, pages: dict[str, StudyPage]) -> list[Judged]:
     "The claims that a figure or table carries."
     return [line for name in item.studies if name in pages for line in pages[name].claims
             if any(part in line.text for part in item.claims)]
@@ -256,9 +253,7 @@ def _counted(lines):  # '✔ 3 reproduced, …'
                      for verdict in ORDER)
 
 # %% ../../nbs/analysis/overview.ipynb #c028c
-def say_counts(
-    pages: dict[str, StudyPage],
-) -> str:  # Markdown
+def say_counts(pages: dict[str, StudyPage]) -> str:  # Markdown
     "How many claims, figures and tables became what."
     lines = [line for page in pages.values() for line in page.claims]
     paper, ours = ([line for line in lines if line.of_paper == whose] for whose in (True, False))
@@ -317,9 +312,7 @@ def _marks(lines):  # '✔ 3 ? 1'
                     if verdict in found) or '–'
 
 # %% ../../nbs/analysis/overview.ipynb #c034d
-def items_table(
-    pages: dict[str, StudyPage],
-) -> str:  # Markdown
+def items_table(pages: dict[str, StudyPage]) -> str:  # Markdown
     "All figures and tables: what is reproduced, verdicts, preset, seeds, cost of the studies."
     rows = []
     for item in ITEMS:
@@ -335,9 +328,7 @@ def items_table(
     return _table(head, rows)
 
 # %% ../../nbs/analysis/overview.ipynb #c035
-def claims_table(
-    pages: dict[str, StudyPage],
-) -> str:  # Markdown
+def claims_table(pages: dict[str, StudyPage]) -> str:  # Markdown
     "All claims, study by study, each with the check that decided."
     rows = []
     for page in pages.values():
@@ -382,9 +373,7 @@ def say_missing(
                      for (state, missing), names in reasons.items())
 
 # %% ../../nbs/analysis/overview.ipynb #c039b
-def panels_of(
-    pages: dict[str, StudyPage],
-) -> list[Item]:
+def panels_of(pages: dict[str, StudyPage]) -> list[Item]:
     "What is drawn: items that show the same picture, for the same claims, share a panel."
     together = {}
     for item in ITEMS:
