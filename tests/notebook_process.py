@@ -23,7 +23,7 @@ def run(path: Path, root: Path, said: Path) -> None:
     with said.open("w") as file:
         for stream in (1, 2): os.dup2(file.fileno(), stream)
     os.chdir(path.parent)
-    before = set(sys.modules)
+    before = set(sys.modules)  # the runner itself, and what all share: no simulator
     passed, _ = run_cells(path, skip_flags=get_config(path=root).tst_flags.split(), basepath=root)
     print("loaded:", *{name.partition(".")[0] for name in set(sys.modules) - before}, flush=True)
     end(not passed)

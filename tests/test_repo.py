@@ -1,7 +1,6 @@
 """What is committed fits together: modules, notebooks, README and Colab cells; nothing is stale,
 dirty, broken or too large."""
 
-import importlib.util
 import json
 import re
 import statistics
@@ -43,14 +42,6 @@ def command(name: str, folder: Path) -> None:
         [str(Path(sys.executable).with_name(name))], cwd=folder, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-
-
-def generator():
-    "docs/generate.py as a module."
-    spec = importlib.util.spec_from_file_location("generate", ROOT/"docs"/"generate.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def outputs(path: Path) -> list:
@@ -126,7 +117,7 @@ def test_notebooks_are_clean(copy):
 
 
 def test_readme_is_made_from_index():
-    assert (ROOT / "README.md").read_text(encoding="utf-8") == generator().readme(ROOT), (
+    assert (ROOT / "README.md").read_text(encoding="utf-8") == generate.readme(ROOT), (
         "README.md is stale: run `make readme`"
     )
 
@@ -161,8 +152,8 @@ def test_readme_lists_lessons_and_studies():
 
 
 def test_index_maps_every_notebook():
-    settings, text = generator().read_settings(ROOT), shown_by_index()
-    for path in generator().notebooks(ROOT):
+    settings, text = generate.read_settings(ROOT), shown_by_index()
+    for path in generate.notebooks(ROOT):
         name, short = (path.relative_to(folder).as_posix() for folder in (ROOT, ROOT/"nbs"))
         title = nbformat.read(path, as_version=4).cells[0].source.split("\n")[0].lstrip("# ")
         assert f"[{title}]({short})" in text, f"{name} is not on the map: run `make readme`"
@@ -184,10 +175,10 @@ def test_nothing_is_left_to_do():
     assert "TODO" not in (ROOT/"README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", generator().notebooks(ROOT), ids=notebook_id)
+@pytest.mark.parametrize("path", generate.notebooks(ROOT), ids=notebook_id)
 def test_colab_cell_is_made_from_settings(path, copy):
     target = copy/path.relative_to(ROOT)
-    generator().write_colab_cell(target, generator().colab_cell(path, ROOT))
+    generate.write_colab_cell(target, generate.colab_cell(path, ROOT))
     assert target.read_bytes() == path.read_bytes(), f"{notebook_id(path)}: run `make notebooks`"
 
 
@@ -260,7 +251,7 @@ def test_versions_take_the_oldest_python():
 
 
 def test_constraints_pin_every_requirement():
-    settings = generator().read_settings(ROOT)
+    settings = generate.read_settings(ROOT)
 
     def plain(requirement):
         return re.match(r"[\w.-]+", requirement).group().lower().replace("_", "-")
@@ -300,7 +291,7 @@ def test_all_has_every_extra_but_the_cross_check(told):
 
 def test_the_package_says_where_it_comes_from(told):
     "Python versions, addresses, and types; what its page shows is found from anywhere."
-    settings = generator().read_settings(ROOT)
+    settings = generate.read_settings(ROOT)
     address = settings["git_url"]
     said, description = (told/"PKG-INFO").read_text(encoding="utf-8").split("\n\n", 1)
     pythons = re.findall(r"Classifier: Programming Language :: Python :: (3\.\d+)", said)
